@@ -1,0 +1,1 @@
+"""Haversack's operator: places the peers of a FineTuneJob and keeps them as wanted."""

@@ -1,0 +1,1 @@
+"""The API objects: frozen models, their rules and names."""

@@ -1,0 +1,214 @@
+"""``FineTuneJob``: the models that the CRD is generated from and that ``parse`` reads."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from haversack_trainer.contract.base import Frozen, Name
+from haversack_trainer.contract.spec import (
+    AdapterSpec,
+    CheckpointSpec,
+    DatasetSpec,
+    EvaluationSpec,
+    ModelSpec,
+    StorageSpec,
+    TrainingSpec,
+)
+
+Quantity = Annotated[
+    str, Field(pattern=r"^[0-9]+(\.[0-9]{1,3})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$", max_length=20)
+]
+LabelValue = Annotated[str, Field(max_length=63)]
+
+
+class Architecture(StrEnum):
+    AMD64 = "amd64"
+    ARM64 = "arm64"
+
+
+class Accelerator(Frozen):
+    """What each peer of the pool asks of its node's accelerators."""
+
+    resource_name: str = Field(
+        default="nvidia.com/gpu",
+        max_length=128,
+        description="Extended resource of the device plug-in.",
+    )
+    count: int = Field(default=1, ge=1, le=16, description="Devices per peer.")
+    memory: Quantity | None = Field(
+        default=None,
+        description="Memory that one device must have. On unified memory (Jetson) it counts "
+        "against the node's own memory, too.",
+    )
+
+
+class Resources(Frozen):
+    """Requests of a peer; memory is its limit, too."""
+
+    cpu: Quantity = Field(default="1", description="CPU request.")
+    memory: Quantity = Field(default="2Gi", description="Memory request and limit.")
+
+
+class PeerCount(Frozen):
+    replicas: int = Field(default=1, ge=0, le=256, description="Peers wanted in this pool.")
+    min: int = Field(default=0, ge=0, le=256, description="Fewest peers of this pool to run with.")
+
+
+class Toleration(Frozen):
+    """As in core/v1."""
+
+    key: str | None = Field(default=None, max_length=253)
+    operator: Annotated[str, Field(pattern="^(Exists|Equal)$")] = "Equal"
+    value: LabelValue | None = None
+    effect: Annotated[str, Field(pattern="^(NoSchedule|PreferNoSchedule|NoExecute)$")] | None = None
+    toleration_seconds: int | None = Field(default=None, ge=0)
+
+
+class Pool(Frozen):
+    """Peers of one kind: same resources, same kind of node, same image."""
+
+    name: Name = Field(description="Name of the pool, unique in the job.")
+    peers: PeerCount = Field(default=PeerCount(), description="How many peers.")
+    architecture: Architecture | None = Field(
+        default=None, description="Only nodes with this kubernetes.io/arch. Default: any."
+    )
+    accelerator: Accelerator | None = Field(
+        default=None, description="Devices; omit for CPU peers."
+    )
+    resources: Resources = Field(default=Resources(), description="CPU and memory of each peer.")
+    node_selector: dict[Annotated[str, Field(max_length=317)], LabelValue] = Field(
+        default_factory=dict, max_length=16, description="Labels a node must have."
+    )
+    tolerations: list[Toleration] = Field(
+        default_factory=list, max_length=16, description="Taints to tolerate."
+    )
+    image: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=512,
+        description="Trainer image of this pool (e.g. L4T on Jetson).",
+    )
+    runtime_class_name: str | None = Field(
+        default=None, min_length=1, max_length=253, description="RuntimeClass, e.g. nvidia."
+    )
+
+
+class Placement(Frozen):
+    """All or nothing: the run starts once minPeers peers can be placed together."""
+
+    min_peers: int = Field(default=1, ge=1, le=1024, description="Gang minimum over all pools.")
+    timeout_seconds: int = Field(
+        default=600,
+        ge=1,
+        le=604_800,
+        description="Without a plan for this long the job is Stalled.",
+    )
+
+
+class FailurePolicy(Frozen):
+    """What happens to a peer that crashes. A lost node always means a replacement."""
+
+    max_restarts: int = Field(
+        default=3,
+        ge=0,
+        le=100,
+        description="Restarts in place, before a peer is replaced by a fresh pod.",
+    )
+    max_replacements: int = Field(
+        default=10,
+        ge=0,
+        le=10_000,
+        description="Replacements over the job's life, before the job fails.",
+    )
+
+
+class Elasticity(Frozen):
+    heartbeat_timeout_seconds: int = Field(
+        default=60, ge=5, le=3600, description="A peer that is silent for this long leaves the run."
+    )
+
+
+class NetworkPolicySpec(Frozen):
+    enabled: bool = Field(
+        default=True,
+        description="Create a NetworkPolicy: only this job's peers and the operator reach the hub.",
+    )
+
+
+class RuntimeSpec(Frozen):
+    image: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=512,
+        description="Trainer image; default: the operator's setting.",
+    )
+    image_pull_secrets: list[Annotated[str, Field(min_length=1, max_length=253)]] = Field(
+        default_factory=list, max_length=8, description="Secrets for pulling images."
+    )
+    service_account_name: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=253,
+        description="ServiceAccount of the pods (for cloud identities); its token is never mounted.",
+    )
+
+
+class Reporting(Frozen):
+    period_seconds: int = Field(
+        default=15, ge=1, le=3600, description="Time between two progress reports."
+    )
+
+
+class JobSpec(Frozen):
+    """Desired state. Model, dataset, adapter, method, training and storage are immutable: make a new job instead."""
+
+    suspend: bool = Field(default=False, description="True: save a checkpoint and stop all peers.")
+    active_deadline_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=31_536_000,
+        description="The job fails after running this long; suspension does not count.",
+    )
+    ttl_seconds_after_finished: int | None = Field(
+        default=None,
+        ge=0,
+        le=31_536_000,
+        description="The finished job is deleted after this long.",
+    )
+    priority_class_name: str | None = Field(
+        default=None, min_length=1, max_length=253, description="PriorityClass of the pods."
+    )
+    model: ModelSpec = Field(description="Pre-trained base model.")
+    dataset: DatasetSpec = Field(description="Training data.")
+    adapter: AdapterSpec = Field(default=AdapterSpec(), description="What is trained.")
+    method: dict[str, Any] = Field(
+        description="How the peers train together: type, and the member of that name with its settings."
+    )
+    training: TrainingSpec = Field(default=TrainingSpec(), description="Rounds, batch, seed.")
+    pools: list[Pool] = Field(
+        min_length=1, max_length=16, description="Kinds of peers; mixed kinds train together."
+    )
+    placement: Placement = Field(default=Placement(), description="Gang scheduling.")
+    elasticity: Elasticity = Field(
+        default=Elasticity(), description="When a silent peer counts as gone."
+    )
+    failure_policy: FailurePolicy = Field(
+        default=FailurePolicy(), description="Restarts and replacements."
+    )
+    network_policy: NetworkPolicySpec = Field(
+        default=NetworkPolicySpec(), description="Isolation of the run log."
+    )
+    storage: StorageSpec = Field(description="Where adapters, checkpoints and reports go.")
+    checkpoint: CheckpointSpec = Field(
+        default=CheckpointSpec(), description="How often state is saved."
+    )
+    evaluation: EvaluationSpec = Field(
+        default=EvaluationSpec(), description="Held-out evaluation and the gate."
+    )
+    runtime: RuntimeSpec = Field(
+        default=RuntimeSpec(), description="Image and identity of the pods."
+    )
+    reporting: Reporting = Field(default=Reporting(), description="Progress reports.")

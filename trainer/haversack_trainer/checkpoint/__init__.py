@@ -1,0 +1,1 @@
+"""States and adapters in the store, manifest last."""

@@ -1,0 +1,109 @@
+"""The methods there are. A new method is one folder in ``methods/`` and one line here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+from .base import Frozen
+from .spec import Footprint
+
+
+class MethodSettings(Frozen):
+    """Base of every method's ``Settings``: the one source of its CRD member, docs table and checks."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryModel:
+    """Peak memory of a peer, as far as placement needs to know it. All figures are estimates
+    on the safe side; ``bench/`` compares them with what was measured."""
+
+    bytes_per_trainable: int
+    """Weight, gradient, optimizer state and copies, for each trainable parameter."""
+    activation_factor: int
+    """Live floats per token, layer and unit of width at the peak of a step."""
+    runtime_bytes: int = 700 * 2**20
+    """Interpreter, torch and libraries."""
+
+    def peak_bytes(
+        self,
+        footprint: Footprint,
+        *,
+        rank: int,
+        num_targets: int,
+        max_length: int,
+        micro_batch: int,
+    ) -> int:
+        """Bytes at the peak of a step with fp32 weights."""
+        hidden, layers = footprint.hidden_size, footprint.num_layers
+        trainable = layers * num_targets * 2 * hidden * rank
+        activations = micro_batch * max_length * hidden * layers * self.activation_factor * 4
+        return (
+            self.runtime_bytes
+            + footprint.parameters * 4
+            + trainable * self.bytes_per_trainable
+            + activations
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MethodCard:
+    """What can be known of a method without importing torch."""
+
+    type: str
+    """Value of ``spec.method.type``."""
+    member: str
+    """Name of the union's member in ``spec.method``."""
+    summary: str
+    settings: str
+    """``module:class`` of its ``Settings``. That module imports no torch."""
+    factory: str
+    """``module:class`` of the method itself."""
+    needs_backward: bool
+    memory: MemoryModel
+    ring_edges: bool
+    """True if peers exchange along a graph; False if everybody needs everybody's bytes."""
+
+    def load_settings(self) -> type[MethodSettings]:
+        """The ``Settings`` class."""
+        loaded: type[MethodSettings] = _load(self.settings)
+        return loaded
+
+    def load_factory(self) -> Any:
+        """The class that implements ``method.Method``. Imports torch."""
+        return _load(self.factory)
+
+
+def _load(reference: str) -> Any:
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)
+
+
+_HOME: Final = "haversack_trainer.methods"
+
+METHODS: Final[dict[str, MethodCard]] = {
+    card.type: card
+    for card in (
+        MethodCard(
+            type="DecLoRA",
+            member="decLoRA",
+            summary="Decentralised LoRA: K local steps, then the factors are mixed with the graph's neighbours.",
+            settings=f"{_HOME}.declora.settings:Settings",
+            factory=f"{_HOME}.declora.method:DecLora",
+            needs_backward=True,
+            memory=MemoryModel(bytes_per_trainable=24, activation_factor=34),
+            ring_edges=True,
+        ),
+        MethodCard(
+            type="SPSA",
+            member="spsa",
+            summary="Zeroth-order fine-tuning: a peer sends one byte per direction; no backward pass.",
+            settings=f"{_HOME}.spsa.settings:Settings",
+            factory=f"{_HOME}.spsa.method:Spsa",
+            needs_backward=False,
+            memory=MemoryModel(bytes_per_trainable=12, activation_factor=4),
+            ring_edges=False,
+        ),
+    )
+}

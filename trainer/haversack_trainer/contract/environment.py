@@ -1,0 +1,37 @@
+"""Names of the variables and folders that a pod hands to the trainer."""
+
+from __future__ import annotations
+
+from typing import Final
+
+JOB_FILE: Final = "HAVERSACK_JOB_FILE"
+"""Path of the job file (``jobfile.JobFile`` as JSON)."""
+PEER: Final = "HAVERSACK_PEER"
+"""This peer's ordinal in the job, 0 .. 65534. Stable over restarts and replacements."""
+ATTEMPT: Final = "HAVERSACK_ATTEMPT"
+"""How many pods this peer has had before this one."""
+NODE: Final = "HAVERSACK_NODE"
+"""Name of the node, for reports."""
+MICRO_BATCH_SIZE: Final = "HAVERSACK_MICRO_BATCH_SIZE"
+"""Samples in one forward pass, as chosen by placement for this peer's node."""
+HUB_URL: Final = "HAVERSACK_HUB_URL"
+"""``https://host:port`` of the run log."""
+HUB_NAME: Final = "HAVERSACK_HUB_NAME"
+"""Name in the hub's certificate, whatever address it is reached by."""
+LISTEN: Final = "HAVERSACK_LISTEN"
+"""Hub only: ``address:port`` to listen on."""
+TLS_DIR: Final = "HAVERSACK_TLS_DIR"
+"""Folder with ``ca.crt``, ``tls.crt`` and ``tls.key``."""
+WORK_DIR: Final = "HAVERSACK_WORK_DIR"
+"""Writable scratch folder that lives as long as the pod."""
+CACHE_DIR: Final = "HAVERSACK_CACHE_DIR"
+"""Writable folder for downloads, which may outlive the pod."""
+
+JOB_MOUNT: Final = "/etc/haversack/job"
+TLS_MOUNT: Final = "/etc/haversack/tls"
+WORK_MOUNT: Final = "/var/lib/haversack"
+CACHE_MOUNT: Final = "/var/cache/haversack"
+CLAIM_MOUNT: Final = "/mnt/haversack"
+"""``pvc://claim/path`` is mounted at ``/mnt/haversack/claim``."""
+
+HUB_PORT: Final = 8443

@@ -1,0 +1,1 @@
+"""Held-out losses, paired intervals, the gate."""

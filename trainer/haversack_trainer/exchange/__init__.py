@@ -1,0 +1,1 @@
+"""How peers reach one another: an ordered log and content-addressed blobs."""

@@ -1,0 +1,1 @@
+"""Dec-LoRA (Ghiasvand, Alizadeh, Pedarsani; arXiv 2501.15361)."""

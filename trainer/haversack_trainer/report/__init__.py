@@ -1,0 +1,1 @@
+"""Events, figures and the HTML report of a run."""
