@@ -17,7 +17,11 @@ Rules (architecture, section 5):
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from haversack_trainer.contract.membership import CheckpointRef, Identity, Join, Start
+from haversack_trainer.contract.records import HUB, OPERATOR, Kind, Record
+from haversack_trainer.contract.report import Evaluation, Publication, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +42,170 @@ class ClosedRound:
     payloads: tuple[Payload, ...]
     position: int
     """Number of records up to and including the one that closed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipChange:
+    """A peer entered or left the view (before START: the gathering)."""
+
+    position: int
+    """Number of records up to and including the one that caused it."""
+    round: int
+    peer: int
+    joined: bool
+    reason: str
+    """Why it left, in the words of the LEAVE record; empty when it joined."""
+
+
+@dataclass
+class RunState:
+    """What any reader of the log knows. Two states that applied the same records are equal."""
+
+    num_records: int = 0
+    identity: Identity | None = None
+    """The first JOIN's: what all later ones are measured against."""
+    joins: dict[int, Join] = field(default_factory=dict)
+    """The newest JOIN of every peer that ever joined."""
+    view: tuple[int, ...] = ()
+    """Members of the open round, ascending; before START, the peers gathered so far."""
+    pending: tuple[int, ...] = ()
+    """Joined after START; they enter the view when the open round closes. Ascending."""
+    start: Start | None = None
+    round: int = 0
+    """The open round; meaningful once ``start`` is set."""
+    closed: list[ClosedRound] = field(default_factory=list)
+    checkpoint: CheckpointRef | None = None
+    evaluation: Evaluation | None = None
+    verdict: Verdict | None = None
+    approved_by: str | None = None
+    publication: Publication | None = None
+    history: list[MembershipChange] = field(default_factory=list)
+    num_unreadable: int = 0
+    """Records whose body could not be parsed. They count as records and change nothing else."""
+    _open: dict[int, Payload] = field(default_factory=dict)
+
+    @property
+    def leader(self) -> int | None:
+        """The lowest member of the view."""
+        return self.view[0] if self.view else None
+
+    @property
+    def published_in_round(self) -> frozenset[int]:
+        """Members that have published for the open round."""
+        return frozenset(self._open)
+
+    @property
+    def open_payloads(self) -> tuple[Payload, ...]:
+        """Payloads of the open round so far, in order of arrival."""
+        return tuple(self._open.values())
+
+    def is_member(self, peer: int) -> bool:
+        """Whether ``peer`` is in the view or waits to enter it."""
+        return peer in self.view or peer in self.pending
+
+    def apply(self, record: Record) -> None:
+        """Take in the next record. Never raises: a record that breaks a rule changes nothing."""
+        self.num_records += 1
+        try:
+            self._dispatch(record)
+        except ValueError:  # pydantic's ValidationError and UnicodeDecodeError are ValueErrors
+            self.num_unreadable += 1
+
+    def _dispatch(self, record: Record) -> None:
+        match record.kind:
+            case Kind.PAYLOAD:
+                self._publish(record)
+            case Kind.JOIN:
+                self._join(record)
+            case Kind.LEAVE:
+                self._remove(record.peer, record.body.decode())
+            case Kind.START:
+                self._start(record)
+            case Kind.CHECKPOINT:
+                self._checkpoint(record)
+            case Kind.EVALUATION:
+                self.evaluation = Evaluation.model_validate_json(record.body)
+            case Kind.VERDICT:
+                self._judge(record)
+            case Kind.APPROVAL:
+                self._approve(record)
+            case Kind.PUBLISHED:
+                self._publication(record)
+
+    def _publish(self, record: Record) -> None:
+        peer = record.peer
+        if self.start is None or record.round != self.round or peer in self._open:
+            return
+        if peer not in self.view:
+            return
+        self._open[peer] = Payload(peer, record.body, record.aux)
+        self._close_if_complete()
+
+    def _close_if_complete(self) -> None:
+        if self.start is None or not self.view or len(self._open) < len(self.view):
+            return
+        payloads = tuple(self._open[peer] for peer in self.view)
+        self.closed.append(ClosedRound(self.round, self.view, payloads, self.num_records))
+        self._open = {}
+        self.round += 1
+        self._admit_pending()
+
+    def _admit_pending(self) -> None:
+        entering, self.pending = self.pending, ()
+        for peer in entering:
+            self._enter(peer)
+
+    def _enter(self, peer: int) -> None:
+        self.view = tuple(sorted({*self.view, peer}))
+        self.history.append(MembershipChange(self.num_records, self.round, peer, True, ""))
+
+    def _join(self, record: Record) -> None:
+        join = Join.model_validate_json(record.body)
+        if record.peer in {HUB, OPERATOR}:
+            return
+        if self.identity is None:
+            self.identity = join.identity
+        self._remove(record.peer, "replaced by a new process")
+        self.joins[record.peer] = join
+        if self.start is None or not self.view:
+            self._enter(record.peer)
+        else:
+            self.pending = tuple(sorted({*self.pending, record.peer}))
+
+    def _remove(self, peer: int, reason: str) -> None:
+        self.pending = tuple(other for other in self.pending if other != peer)
+        if peer not in self.view:
+            return
+        self.view = tuple(other for other in self.view if other != peer)
+        self.history.append(MembershipChange(self.num_records, self.round, peer, False, reason))
+        self._open.pop(peer, None)
+        if self.view:
+            self._close_if_complete()
+        else:
+            self._admit_pending()
+
+    def _start(self, record: Record) -> None:
+        start = Start.model_validate_json(record.body)
+        if self.start is not None or record.peer != self.leader:
+            return
+        self.start, self.round, self.checkpoint = start, start.round, start.checkpoint
+
+    def _checkpoint(self, record: Record) -> None:
+        ref = CheckpointRef.model_validate_json(record.body)
+        if self.checkpoint is None or ref.round >= self.checkpoint.round:
+            self.checkpoint = ref
+
+    def _judge(self, record: Record) -> None:
+        verdict = Verdict.model_validate_json(record.body)
+        if self.verdict is None or verdict.round > self.verdict.round:
+            self.verdict = verdict
+
+    def _approve(self, record: Record) -> None:
+        who = record.body.decode()
+        if record.peer == OPERATOR and who:
+            self.approved_by = who
+
+    def _publication(self, record: Record) -> None:
+        publication = Publication.model_validate_json(record.body)
+        if self.publication is None:
+            self.publication = publication
