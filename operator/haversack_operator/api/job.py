@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
@@ -21,7 +21,20 @@ from haversack_trainer.contract.spec import (
 Quantity = Annotated[
     str, Field(pattern=r"^[0-9]+(\.[0-9]{1,3})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$", max_length=20)
 ]
-LabelValue = Annotated[str, Field(max_length=63)]
+LabelValue = Annotated[
+    str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)
+]
+LabelKey = Annotated[str, Field(max_length=317)]
+"""As in ``[prefix/]name``; 253 + 1 + 63 characters."""
+ObjectName = Annotated[
+    str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)
+]
+"""Name of another object, a DNS subdomain."""
+Image = Annotated[str, Field(pattern=r"^[^\s]+$", min_length=1, max_length=512)]
+
+MAX_PEERS: Final = 256
+MAX_NAME_LENGTH: Final = 40
+"""Of a job: names of its pods, its Service and their labels are built from it."""
 
 
 class Architecture(StrEnum):
@@ -34,6 +47,7 @@ class Accelerator(Frozen):
 
     resource_name: str = Field(
         default="nvidia.com/gpu",
+        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
         max_length=128,
         description="Extended resource of the device plug-in.",
     )
@@ -53,18 +67,43 @@ class Resources(Frozen):
 
 
 class PeerCount(Frozen):
-    replicas: int = Field(default=1, ge=0, le=256, description="Peers wanted in this pool.")
-    min: int = Field(default=0, ge=0, le=256, description="Fewest peers of this pool to run with.")
+    replicas: int = Field(default=1, ge=0, le=MAX_PEERS, description="Peers wanted in this pool.")
+    min: int = Field(
+        default=0, ge=0, le=MAX_PEERS, description="Fewest peers of this pool to run with."
+    )
+
+
+class TolerationOperator(StrEnum):
+    EXISTS = "Exists"
+    EQUAL = "Equal"
+
+
+class TaintEffect(StrEnum):
+    NO_SCHEDULE = "NoSchedule"
+    PREFER_NO_SCHEDULE = "PreferNoSchedule"
+    NO_EXECUTE = "NoExecute"
 
 
 class Toleration(Frozen):
     """As in core/v1."""
 
-    key: str | None = Field(default=None, max_length=253)
-    operator: Annotated[str, Field(pattern="^(Exists|Equal)$")] = "Equal"
-    value: LabelValue | None = None
-    effect: Annotated[str, Field(pattern="^(NoSchedule|PreferNoSchedule|NoExecute)$")] | None = None
-    toleration_seconds: int | None = Field(default=None, ge=0)
+    key: LabelKey | None = Field(
+        default=None, min_length=1, description="Key of the taint. Default: every key."
+    )
+    operator: TolerationOperator = Field(
+        default=TolerationOperator.EQUAL,
+        description="Exists: any value of the key is tolerated; Equal: only this value.",
+    )
+    value: LabelValue | None = Field(default=None, description="Equal only: value of the taint.")
+    effect: TaintEffect | None = Field(
+        default=None, description="Effect of the taint. Default: every effect."
+    )
+    toleration_seconds: int | None = Field(
+        default=None,
+        ge=0,
+        le=31_536_000,
+        description="NoExecute only: how long the peer stays on a tainted node. Default: for ever.",
+    )
 
 
 class Pool(Frozen):
@@ -79,27 +118,26 @@ class Pool(Frozen):
         default=None, description="Devices; omit for CPU peers."
     )
     resources: Resources = Field(default=Resources(), description="CPU and memory of each peer.")
-    node_selector: dict[Annotated[str, Field(max_length=317)], LabelValue] = Field(
+    node_selector: dict[LabelKey, LabelValue] = Field(
         default_factory=dict, max_length=16, description="Labels a node must have."
     )
     tolerations: list[Toleration] = Field(
         default_factory=list, max_length=16, description="Taints to tolerate."
     )
-    image: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=512,
-        description="Trainer image of this pool (e.g. L4T on Jetson).",
+    image: Image | None = Field(
+        default=None, description="Trainer image of this pool (e.g. L4T on Jetson)."
     )
-    runtime_class_name: str | None = Field(
-        default=None, min_length=1, max_length=253, description="RuntimeClass, e.g. nvidia."
+    runtime_class_name: ObjectName | None = Field(
+        default=None, description="RuntimeClass, e.g. nvidia."
     )
 
 
 class Placement(Frozen):
     """All or nothing: the run starts once minPeers peers can be placed together."""
 
-    min_peers: int = Field(default=1, ge=1, le=1024, description="Gang minimum over all pools.")
+    min_peers: int = Field(
+        default=1, ge=1, le=MAX_PEERS, description="Gang minimum over all pools."
+    )
     timeout_seconds: int = Field(
         default=600,
         ge=1,
@@ -139,19 +177,14 @@ class NetworkPolicySpec(Frozen):
 
 
 class RuntimeSpec(Frozen):
-    image: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=512,
-        description="Trainer image; default: the operator's setting.",
+    image: Image | None = Field(
+        default=None, description="Trainer image; default: the operator's setting."
     )
-    image_pull_secrets: list[Annotated[str, Field(min_length=1, max_length=253)]] = Field(
+    image_pull_secrets: list[ObjectName] = Field(
         default_factory=list, max_length=8, description="Secrets for pulling images."
     )
-    service_account_name: str | None = Field(
+    service_account_name: ObjectName | None = Field(
         default=None,
-        min_length=1,
-        max_length=253,
         description="ServiceAccount of the pods (for cloud identities); its token is never mounted.",
     )
 
@@ -178,8 +211,8 @@ class JobSpec(Frozen):
         le=31_536_000,
         description="The finished job is deleted after this long.",
     )
-    priority_class_name: str | None = Field(
-        default=None, min_length=1, max_length=253, description="PriorityClass of the pods."
+    priority_class_name: ObjectName | None = Field(
+        default=None, description="PriorityClass of the pods."
     )
     model: ModelSpec = Field(description="Pre-trained base model.")
     dataset: DatasetSpec = Field(description="Training data.")
