@@ -65,6 +65,11 @@ class Record:
     aux: int = 0
     """One signed byte for the method, e.g. SPSA's block exponent."""
 
+    @property
+    def num_bytes(self) -> int:
+        """Length of the frame."""
+        return HEADER_BYTES + len(self.body)
+
     def encode(self) -> bytes:
         """The frame. Raises ``CorruptRecord`` when the body is over 65,535 bytes."""
         if len(self.body) > MAX_BODY_BYTES:

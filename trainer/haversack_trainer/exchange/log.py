@@ -43,6 +43,10 @@ class ClosedRound:
     position: int
     """Number of records up to and including the one that closed it."""
 
+    def payload(self, peer: int) -> Payload | None:
+        """What ``peer`` published, or None if it was no member."""
+        return next((payload for payload in self.payloads if payload.peer == peer), None)
+
 
 @dataclass(frozen=True, slots=True)
 class MembershipChange:
@@ -98,6 +102,11 @@ class RunState:
     def open_payloads(self) -> tuple[Payload, ...]:
         """Payloads of the open round so far, in order of arrival."""
         return tuple(self._open.values())
+
+    def closed_round(self, round: int) -> ClosedRound | None:
+        """A past round of this log, or None."""
+        index = round - self.start.round if self.start else -1
+        return self.closed[index] if 0 <= index < len(self.closed) else None
 
     def is_member(self, peer: int) -> bool:
         """Whether ``peer`` is in the view or waits to enter it."""

@@ -1,0 +1,89 @@
+"""The log as bytes: frames laid end to end, and the chain's hash after each. Pure.
+
+The hub keeps one to answer from; every peer keeps one too, to check that its hub tells everybody the
+same story and to refill a hub that lost its disk.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+from typing import Final
+
+from haversack_trainer.contract.records import Record, chain, decode, genesis
+
+HASH_BYTES: Final = 32
+
+
+class Forked(ValueError):
+    """The offered records do not lead to the hash that was announced for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """A stretch of the log."""
+
+    frames: bytes
+    next: int
+    """Position after the last frame."""
+    head: bytes
+    """The chain's hash at ``next``."""
+
+
+class Ledger:
+    """Append-only; compact, since a run may have a million records of 17 bytes."""
+
+    def __init__(self, run: str) -> None:
+        self._frames = bytearray()
+        self._ends = array("Q", [0])
+        self._heads = bytearray(genesis(run))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @property
+    def num_bytes(self) -> int:
+        return len(self._frames)
+
+    @property
+    def head(self) -> bytes:
+        """The chain's hash after the last record."""
+        return self.head_at(len(self))
+
+    def head_at(self, position: int) -> bytes:
+        """The chain's hash after ``position`` records."""
+        return bytes(self._heads[position * HASH_BYTES : (position + 1) * HASH_BYTES])
+
+    def append(self, frame: bytes) -> None:
+        """Add one sound frame."""
+        self._heads += chain(self.head, frame)
+        self._frames += frame
+        self._ends.append(len(self._frames))
+
+    def read(self, start: int, end: int | None = None, max_bytes: int | None = None) -> Tail:
+        """Records ``start`` to ``end``; at most ``max_bytes`` of them, but at least one if there is one."""
+        end = len(self) if end is None else end
+        first = self._ends[start]
+        if max_bytes is not None:
+            while end > start + 1 and self._ends[end] - first > max_bytes:
+                end = start + max(1, (end - start) // 2)
+        return Tail(bytes(self._frames[first : self._ends[end]]), end, self.head_at(end))
+
+    def follow(self, frames: bytes, head: bytes) -> list[Record]:
+        """Extend by what a hub sent, all or nothing.
+
+        Raises ``CorruptRecord`` for unsound frames and ``Forked`` if they do not lead to ``head``.
+        """
+        records, pieces, at, hash_ = list(decode(frames)), [], 0, self.head
+        for record in records:
+            piece = frames[at : at + record.num_bytes]
+            hash_ = chain(hash_, piece)
+            pieces.append(piece)
+            at += record.num_bytes
+        if hash_ != head:
+            raise Forked(
+                f"the {len(records)} records after position {len(self)} do not lead to the hash announced for them"
+            )
+        for piece in pieces:
+            self.append(piece)
+        return records

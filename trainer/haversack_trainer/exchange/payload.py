@@ -1,0 +1,28 @@
+"""Where the digest of a round's bulk is: the last 32 bytes of the payload's body."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from .base import ExchangeError, Outgoing
+from .log import ClosedRound
+
+DIGEST_BYTES: Final = 32
+
+
+def body_of(outgoing: Outgoing) -> bytes:
+    """The record's body: the method's own bytes, then the blob's sha256 if there is a blob."""
+    if outgoing.blob is None:
+        return outgoing.body
+    return outgoing.body + hashlib.sha256(outgoing.blob).digest()
+
+
+def blob_digest(closed: ClosedRound, peer: int) -> str:
+    """Hex sha256 of what ``peer`` published beside the log. Raises ``ExchangeError`` if it published nothing."""
+    payload = closed.payload(peer)
+    if payload is None:
+        raise ExchangeError(f"peer {peer} was no member of round {closed.round}")
+    if len(payload.body) < DIGEST_BYTES:
+        raise ExchangeError(f"peer {peer} published no blob in round {closed.round}")
+    return payload.body[-DIGEST_BYTES:].hex()
