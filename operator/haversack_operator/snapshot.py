@@ -73,6 +73,8 @@ class Pod:
     ip: str | None = None
     requests: Amounts = Amounts()
     created: datetime | None = None
+    message: str = ""
+    """Last line that the newest terminated container left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,8 @@ class PlanView:
     assignments: tuple[Assignment, ...]
     gap_percent: str
     reasons: tuple[str, ...] = ()
+    avoided: frozenset[str] = frozenset()
+    """Nodes that a peer found unfit (``ExitCode.BAD_NODE``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +149,5 @@ class Snapshot:
     """(kind, name) of the job's other owned objects: Service, ConfigMap, Secret, NetworkPolicy."""
     missing_secrets: tuple[str, ...] = ()
     """Secrets that the job refers to and that are not there."""
+    refusal: str = ""
+    """What the API server said when it refused something of the pass before."""

@@ -38,6 +38,11 @@ class PlanSpec(Frozen):
     reasons: list[Sentence] = Field(
         default_factory=list, max_length=32, description="Why peers are where they are, in words."
     )
+    avoided_nodes: list[NodeName] = Field(
+        default_factory=list,
+        max_length=1024,
+        description="Nodes that a peer of the job found unfit (exit code 42).",
+    )
 
 
 class PeerRow(Frozen):

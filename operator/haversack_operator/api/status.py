@@ -156,7 +156,8 @@ class JobStatus(Frozen):
     adapter: AdapterStatus | None = Field(default=None, description="The published adapter.")
     verdict: VerdictStatus | None = Field(default=None, description="The gate's word.")
     active_seconds: Count = Field(
-        default=0, description="Time the job has run, without suspension."
+        default=0,
+        description="Time the job ran until it was last suspended or finished; suspension not counted.",
     )
     replacements: Count = Field(default=0, description="Peers replaced by fresh pods so far.")
 

@@ -53,6 +53,8 @@ class Actions:
     """The job's time to live is over."""
     status: Mapping[str, Any] | None = None
     """The whole status to write, or None when it has not changed."""
+    plan_status: tuple[str, Mapping[str, Any]] | None = None
+    """Name of the plan whose rows are to be written, and its whole status."""
     events: tuple[Event, ...] = ()
 
 
