@@ -29,6 +29,8 @@ class ObjectInfo:
     key: str
     size_bytes: int
     etag: str
+    modified: float
+    """Unix time of the last write, by the store's clock."""
 
 
 class Store(Protocol):
@@ -62,4 +64,9 @@ class Store(Protocol):
 
     def probe(self) -> bool:
         """Write, read and delete a small object, and find out whether conditional writes are honoured.
-        Raises ``StoreError`` saying what to change if the store cannot be used at all."""
+        Raises ``StoreError`` saying what to change if the store cannot be used at all. Asked once; the
+        answer is kept."""
+
+    def abort_uploads(self, before: float) -> int:
+        """Throw away uploads that began before ``before`` (the store's clock) and never ended. Returns
+        how many there were."""
