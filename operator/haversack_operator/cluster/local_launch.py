@@ -160,8 +160,8 @@ def _field(path: str, pod: Manifest, place: Place) -> str:
         return str(pod["metadata"].get(keyed[1], {}).get(keyed[2], ""))
     value: Any = pod
     for part in path.split("."):
-        value = value.get(part, "") if isinstance(value, Mapping) else ""
-    return str(value)
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return str(value or "")
 
 
 def _expand(text: str, env: Mapping[str, str]) -> str:

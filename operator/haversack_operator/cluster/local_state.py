@@ -1,0 +1,94 @@
+"""What is kept of a local job between two ``haversack run``: the job itself, its status, its plans.
+
+Everything else is made anew: a run continues from the newest checkpoint in its store.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from haversack_operator.api import names
+
+from .base import Manifest
+
+IMMUTABLE: Final = ("model", "dataset", "adapter", "method", "training", "storage")
+
+
+class StateError(Exception):
+    """The state folder does not fit the job; says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What was kept."""
+
+    job: dict[str, Any]
+    plans: tuple[dict[str, Any], ...] = ()
+
+
+class StateFile:
+    """``state.json`` in the job's own folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "state.json"
+
+    def read(self) -> Saved | None:
+        """What was kept, or None. Raises ``StateError`` when the file is damaged."""
+        try:
+            found = json.loads(self.path.read_text())
+            return Saved(found["job"], tuple(found["plans"]))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise StateError(f"{self.path} is damaged; delete it to start the job anew") from error
+
+    def write(self, job: Manifest, plans: Iterable[Manifest]) -> None:
+        """Replace what was kept, whole or not at all."""
+        text = json.dumps({"job": job, "plans": list(plans)})
+        if self.path.exists() and self.path.read_text() == text:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.replace(self.path)
+
+
+def admit(job: Manifest, saved: Saved | None, now: datetime) -> Saved:
+    """The job as it goes on from what was kept; a new one if nothing was, or if that is finished.
+
+    Raises ``StateError`` if a field that may not change has changed.
+    """
+    body = {**job, "metadata": {"namespace": "default", **job["metadata"]}}
+    if saved is None or finished(saved.job):
+        made = {"uid": str(uuid.uuid4()), "generation": 1}
+        made["creationTimestamp"] = now.astimezone(UTC).isoformat()
+        return Saved({**body, "metadata": {**body["metadata"], **made}, "status": {}})
+    before = saved.job["metadata"]
+    for field in IMMUTABLE:
+        if body["spec"].get(field) != saved.job["spec"].get(field):
+            raise StateError(
+                f"spec.{field} is not what the unfinished run of {before['name']} was started with; "
+                "put it back to resume, or give the job another name"
+            )
+    kept = {name: before[name] for name in ("uid", "creationTimestamp")}
+    metadata = {**body["metadata"], **kept, "generation": before["generation"] + 1}
+    return Saved({**body, "metadata": metadata, "status": saved.job["status"]}, saved.plans)
+
+
+def finished(job: Mapping[str, Any]) -> bool:
+    """Complete or failed, for good."""
+    return is_true(job, names.Condition.COMPLETE) or is_true(job, names.Condition.FAILED)
+
+
+def is_true(job: Mapping[str, Any], condition: str) -> bool:
+    """Whether a condition of the job's status is True."""
+    return any(
+        entry["type"] == condition and entry["status"] == "True"
+        for entry in job.get("status", {}).get("conditions", ())
+    )
