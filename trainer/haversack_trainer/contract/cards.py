@@ -14,6 +14,10 @@ class MethodSettings(Frozen):
     """Base of every method's ``Settings``: the one source of its CRD member, docs table and checks."""
 
 
+SettingsClass = type[MethodSettings]
+"""Named here, since a card's own field ``type`` hides the built-in one."""
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryModel:
     """Peak memory of a peer, as far as placement needs to know it. All figures are estimates
@@ -64,10 +68,12 @@ class MethodCard:
     memory: MemoryModel
     ring_edges: bool
     """True if peers exchange along a graph; False if everybody needs everybody's bytes."""
+    forbids_dropout: bool = False
+    """True if a step must see the same function at every forward pass."""
 
-    def load_settings(self) -> type[MethodSettings]:
+    def load_settings(self) -> SettingsClass:
         """The ``Settings`` class."""
-        loaded: type[MethodSettings] = _load(self.settings)
+        loaded: SettingsClass = _load(self.settings)
         return loaded
 
     def load_factory(self) -> Any:
@@ -104,6 +110,7 @@ METHODS: Final[dict[str, MethodCard]] = {
             needs_backward=False,
             memory=MemoryModel(bytes_per_trainable=12, activation_factor=4),
             ring_edges=False,
+            forbids_dropout=True,
         ),
     )
 }

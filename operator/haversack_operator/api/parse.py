@@ -1,0 +1,124 @@
+"""A manifest to a ``JobSpec``, or one sentence that names the field and says what to change.
+
+Accepts what the API server accepts with the CRD, so that a manifest means the same offline.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic.alias_generators import to_snake
+
+from haversack_operator.api import names
+from haversack_operator.api.faults import InvalidSpec, describe, quote
+from haversack_operator.api.job import MAX_NAME_LENGTH, NAME_PATTERN, JobSpec
+from haversack_operator.api.rules import RULES
+from haversack_trainer.contract.cards import METHODS
+from haversack_trainer.contract.jobfile import MethodChoice
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def parse_spec(body: Mapping[str, Any]) -> JobSpec:
+    """The spec of a whole ``FineTuneJob`` object. Raises ``InvalidSpec``."""
+    _check_envelope(body)
+    spec = _validate(JobSpec, body["spec"], "spec")
+    _check_pool_names(spec)
+    for rule in RULES:
+        for path, part in _parts(spec, rule.path):
+            if not rule.holds(part):
+                raise InvalidSpec(f"{path}.{rule.message}")
+    method_choice(spec)
+    return spec
+
+
+def method_choice(spec: JobSpec) -> MethodChoice:
+    """The method of a job with all its settings, defaults filled in. Raises ``InvalidSpec``."""
+    chosen = dict(spec.method)
+    type_ = chosen.pop("type", None)
+    card = METHODS.get(type_) if isinstance(type_, str) else None
+    if card is None:
+        known = " or ".join(METHODS)
+        wrong = "is missing" if type_ is None else f"there is no method {quote(type_)}"
+        raise InvalidSpec(f"spec.method.type: {wrong}; write {known}")
+    settings = chosen.pop(card.member, None)
+    if chosen:
+        extra = quote(min(chosen))
+        raise InvalidSpec(
+            f"spec.method: {extra} does not go with type {card.type}; remove it, or change the type"
+        )
+    path = f"spec.method.{card.member}"
+    values: BaseModel = _validate(card.load_settings(), {} if settings is None else settings, path)
+    return MethodChoice(type=card.type, settings=values.model_dump(mode="json", by_alias=True))
+
+
+def _check_envelope(body: object) -> None:
+    if not isinstance(body, Mapping):
+        raise InvalidSpec(f"the manifest is not an object; write kind: {names.JOB_KIND} and so on")
+    for field, wanted in (("apiVersion", names.API_VERSION), ("kind", names.JOB_KIND)):
+        if body.get(field) != wanted:
+            raise InvalidSpec(f"{field}: must be {wanted}, is {quote(body.get(field))}")
+    metadata = body.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    good = isinstance(name, str) and re.fullmatch(NAME_PATTERN, name, re.ASCII)
+    if not good or len(str(name)) > MAX_NAME_LENGTH:
+        raise InvalidSpec(
+            f"metadata.name: names of pods and of a Service are built from it; write at most "
+            f"{MAX_NAME_LENGTH} letters a-z, digits and '-', a letter first, instead of "
+            f"{quote(name)}"
+        )
+    if not isinstance(body.get("spec"), Mapping):
+        raise InvalidSpec("spec: is missing; write at least model, dataset, method, pools, storage")
+
+
+def _validate(model: type[_Model], value: object, path: str) -> _Model:
+    """Strict, as the API server is: no number in quotes, no 1 for true."""
+    try:
+        text = json.dumps(_without_nulls(value))
+        return model.model_validate_json(text, strict=True)
+    except ValidationError as refused:
+        raise InvalidSpec(describe(refused, model, path)) from None
+    except RecursionError:
+        raise InvalidSpec(f"{path}: is nested too deeply") from None
+    except TypeError as unknown:
+        raise InvalidSpec(f"{path}: {unknown}; put the value in quotes") from None
+
+
+def _without_nulls(value: object) -> object:
+    """Kubernetes drops a field that is null."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def _check_pool_names(spec: JobSpec) -> None:
+    """The CRD says so by making the list a map by name."""
+    seen: set[str] = set()
+    for index, pool in enumerate(spec.pools):
+        if pool.name in seen:
+            raise InvalidSpec(
+                f"spec.pools[{index}].name: there is another pool {quote(pool.name)}; rename one"
+            )
+        seen.add(pool.name)
+
+
+def _parts(spec: JobSpec, path: str) -> Iterator[tuple[str, Any]]:
+    """Each object at a rule's path that is there, with its own path."""
+    found: list[tuple[str, Any]] = [("spec", spec)]
+    for step in path.split(".")[1:]:
+        field = step.removesuffix("[]")
+        values = [(f"{where}.{field}", getattr(part, to_snake(field))) for where, part in found]
+        if step.endswith("[]"):
+            values = [
+                (f"{where}[{index}]", item)
+                for where, items in values
+                for index, item in enumerate(items)
+            ]
+        found = [(where, value) for where, value in values if value is not None]
+    yield from found

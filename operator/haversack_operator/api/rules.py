@@ -1,0 +1,253 @@
+"""What a ``FineTuneJob`` must hold beyond types and bounds, each rule in both languages.
+
+``cel`` goes into the CRD, where the API server judges an object at admission. ``holds`` says the
+same of a parsed spec, for ``haversack run`` and ``plan``, which have no API server. One table of
+accepted and rejected objects is run against both (tests/cluster/test_crd_rules.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from haversack_operator.api.job import MAX_PEERS, JobSpec
+from haversack_operator.api.quantity import to_millis
+from haversack_trainer.contract.base import cel
+from haversack_trainer.contract.cards import METHODS, MethodCard
+from haversack_trainer.contract.spec import DataFormat, PartitionType, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule on the object at ``path``; ``[]`` stands for each item of a list."""
+
+    path: str
+    cel: str
+    holds: Callable[[Any], bool]
+    message: str
+    """Names the field below ``path`` and says what to change."""
+
+    def validation(self) -> dict[str, str]:
+        """The entry in ``x-kubernetes-validations``."""
+        return cel(self.cel, self.message)
+
+
+_ADDRESS: Final = (
+    r"(s3://[a-z0-9][-a-z0-9.]+|hf://[A-Za-z0-9][-A-Za-z0-9_.]*"
+    r"|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?|file://)(/[^\s]*)?"
+)
+_CLIMBS: Final = r"/\.\.(/|$)"
+_LABEL_KEY: Final = (
+    r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+)
+
+
+def _is_address(uri: str) -> bool:
+    good = re.fullmatch(_ADDRESS, uri, re.ASCII) and uri != "file://"
+    return bool(good) and not re.search(_CLIMBS, uri)
+
+
+def _address(path: str, *, optional: bool = False) -> Rule:
+    good = (
+        f"self.uri.matches(r'^{_ADDRESS}$') && self.uri != 'file://' "
+        f"&& !self.uri.matches(r'{_CLIMBS}')"
+    )
+    return Rule(
+        path,
+        f"!has(self.uri) || ({good})" if optional else good,
+        lambda place: place.uri is None or _is_address(place.uri),
+        "uri: write s3://bucket/prefix, hf://owner/name, pvc://claim/path or "
+        "file:///absolute/path, without '..'",
+    )
+
+
+def _replicas(spec: JobSpec) -> int:
+    return sum(pool.peers.replicas for pool in spec.pools)
+
+
+def _has_labels(spec: JobSpec) -> bool:
+    return spec.model.task in (Task.SEQUENCE_CLASSIFICATION, Task.IMAGE_CLASSIFICATION)
+
+
+def _at_least_minimum(spec: JobSpec) -> bool:
+    return sum(pool.peers.min for pool in spec.pools) <= spec.placement.min_peers
+
+
+def _one_size_per_peer(spec: JobSpec) -> bool:
+    sizes = spec.dataset.partition.sizes
+    return sizes is None or len(sizes) == _replicas(spec)
+
+
+def _deterministic(card: MethodCard) -> Rule:
+    return Rule(
+        "spec",
+        f"double(self.adapter.lora.dropout) == 0.0 || '{card.type}' != self.method.type",
+        lambda spec: float(spec.adapter.lora.dropout) == 0 or card.type != spec.method.get("type"),
+        f'adapter.lora.dropout: {card.type} needs a deterministic forward pass; write "0"',
+    )
+
+
+_ADDRESSES: Final = (
+    _address("spec.model"),
+    _address("spec.dataset"),
+    _address("spec.dataset.heldOut", optional=True),
+    _address("spec.storage"),
+)
+
+_MODEL_AND_DATA: Final = (
+    Rule(
+        "spec.model",
+        "!has(self.revision) || self.uri.startsWith('hf://')",
+        lambda model: model.revision is None or model.uri.startswith("hf://"),
+        "revision: only hf:// has revisions; remove it or use an hf:// uri",
+    ),
+    Rule(
+        "spec.dataset.partition",
+        "!has(self.alpha) || (self.type == 'Dirichlet' && double(self.alpha) > 0.0)",
+        lambda part: (
+            part.alpha is None or (part.type is PartitionType.DIRICHLET and float(part.alpha) > 0)
+        ),
+        "alpha: goes with type Dirichlet and is above 0; remove it or change the type",
+    ),
+    Rule(
+        "spec.dataset.partition",
+        "!has(self.shardsPerPeer) || self.type == 'Shards'",
+        lambda part: part.shards_per_peer is None or part.type is PartitionType.SHARDS,
+        "shardsPerPeer: goes with type Shards; remove it or change the type",
+    ),
+    Rule(
+        "spec.dataset.partition",
+        "has(self.column) == (self.type == 'ByColumn')",
+        lambda part: (part.column is not None) == (part.type is PartitionType.BY_COLUMN),
+        "column: goes with type ByColumn, which needs it; add or remove it, or change the type",
+    ),
+    Rule(
+        "spec.dataset.partition",
+        "has(self.sizes) == (self.type == 'Sizes')",
+        lambda part: (part.sizes is not None) == (part.type is PartitionType.SIZES),
+        "sizes: goes with type Sizes, which needs it; add or remove it, or change the type",
+    ),
+    Rule(
+        "spec",
+        "!has(self.dataset.partition.sizes) || size(self.dataset.partition.sizes) "
+        "== self.pools.map(p, p.peers.replicas).sum()",
+        _one_size_per_peer,
+        "dataset.partition.sizes: write one size per peer, as many as all pools' peers.replicas "
+        "together",
+    ),
+    Rule(
+        "spec",
+        "!(self.dataset.partition.type in ['Dirichlet', 'Shards']) "
+        "|| self.model.task.endsWith('Classification')",
+        lambda spec: (
+            spec.dataset.partition.type not in (PartitionType.DIRICHLET, PartitionType.SHARDS)
+            or _has_labels(spec)
+        ),
+        "dataset.partition.type: Dirichlet and Shards split by label, which only classification "
+        "has; use IID, ByColumn or Sizes",
+    ),
+    Rule(
+        "spec",
+        "self.dataset.format != 'Text' || (!self.model.task.endsWith('Classification') "
+        "&& self.dataset.partition.type != 'ByColumn')",
+        lambda spec: (
+            spec.dataset.format is not DataFormat.TEXT
+            or not (_has_labels(spec) or spec.dataset.partition.type is PartitionType.BY_COLUMN)
+        ),
+        "dataset.format: Text has neither labels nor columns; use JSONL or CSV for "
+        "classification and for partition ByColumn",
+    ),
+)
+
+_TRAINING: Final = (
+    Rule(
+        "spec.adapter.lora",
+        "double(self.dropout) < 1.0",
+        lambda lora: float(lora.dropout) < 1,
+        "dropout: must be below 1",
+    ),
+    Rule(
+        "spec.training",
+        "!has(self.microBatchSize) || self.microBatchSize <= self.batchSize",
+        lambda training: (training.micro_batch_size or 1) <= training.batch_size,
+        "microBatchSize: may not exceed batchSize; lower it or raise batchSize",
+    ),
+    *(_deterministic(card) for card in METHODS.values() if card.forbids_dropout),
+)
+
+_POOLS: Final = (
+    Rule(
+        "spec.pools[].peers",
+        "self.min <= self.replicas",
+        lambda peers: peers.min <= peers.replicas,
+        "min: may not exceed replicas; lower min or raise replicas",
+    ),
+    Rule(
+        "spec",
+        f"self.pools.map(p, p.peers.replicas).sum() <= {MAX_PEERS}",
+        lambda spec: _replicas(spec) <= MAX_PEERS,
+        f"pools: a job has at most {MAX_PEERS} peers; lower the pools' peers.replicas",
+    ),
+    Rule(
+        "spec",
+        "self.pools.map(p, p.peers.min).sum() <= self.placement.minPeers",
+        _at_least_minimum,
+        "placement.minPeers: may not be below the sum of the pools' peers.min; raise it",
+    ),
+    Rule(
+        "spec",
+        "self.placement.minPeers <= self.pools.map(p, p.peers.replicas).sum()",
+        lambda spec: spec.placement.min_peers <= _replicas(spec),
+        "placement.minPeers: may not exceed the sum of the pools' peers.replicas; lower it or "
+        "raise replicas",
+    ),
+    Rule(
+        "spec.pools[].resources",
+        "quantity(self.cpu).isGreaterThan(quantity('0')) "
+        "&& quantity(self.memory).isGreaterThan(quantity('0'))",
+        lambda asked: to_millis(asked.cpu) > 0 and to_millis(asked.memory) > 0,
+        "cpu and memory: must be above 0",
+    ),
+    Rule(
+        "spec.pools[].accelerator",
+        "!has(self.memory) || quantity(self.memory).isGreaterThan(quantity('0'))",
+        lambda device: device.memory is None or to_millis(device.memory) > 0,
+        "memory: must be above 0; omit it where any device will do",
+    ),
+    Rule(
+        "spec.pools[]",
+        f"!has(self.nodeSelector) || self.nodeSelector.all(key, key.matches(r'^{_LABEL_KEY}$'))",
+        lambda pool: all(re.fullmatch(_LABEL_KEY, key, re.ASCII) for key in pool.node_selector),
+        "nodeSelector: a key is a label's name with an optional prefix, like example.com/pool",
+    ),
+    Rule(
+        "spec.pools[].tolerations[]",
+        "self.operator == 'Exists' ? !has(self.value) : has(self.key)",
+        lambda toleration: (
+            toleration.value is None
+            if toleration.operator == "Exists"
+            else toleration.key is not None
+        ),
+        "operator: Exists takes no value, Equal needs a key; remove the value or add the key",
+    ),
+    Rule(
+        "spec.pools[].tolerations[]",
+        f"!has(self.key) || self.key.matches(r'^{_LABEL_KEY}$')",
+        lambda toleration: (
+            toleration.key is None or bool(re.fullmatch(_LABEL_KEY, toleration.key, re.ASCII))
+        ),
+        "key: a key is a label's name with an optional prefix, like example.com/pool",
+    ),
+    Rule(
+        "spec.pools[].tolerations[]",
+        "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+        lambda toleration: (
+            toleration.toleration_seconds is None or toleration.effect == "NoExecute"
+        ),
+        "tolerationSeconds: goes with effect NoExecute; remove it or change the effect",
+    ),
+)
+
+RULES: Final[tuple[Rule, ...]] = _ADDRESSES + _MODEL_AND_DATA + _TRAINING + _POOLS
