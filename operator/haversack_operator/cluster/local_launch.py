@@ -12,13 +12,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from haversack_operator.api.quantity import to_millis
 
 from .base import Manifest
 
 Data = Mapping[str, bytes]
+SCRATCH: Final = "/tmp"  # noqa: S108  where a container mounts its scratch space
 
 
 class PodError(Exception):
@@ -79,6 +80,9 @@ def prepare(pod: Manifest, place: Place, objects: Objects) -> Launch:
     words = [*container.get("command", []), *container.get("args", [])]
     argv = [_localise(_expand(word, env), mounts, place.hosts) for word in words]
     env = {name: _localise(value, mounts, place.hosts) for name, value in env.items()}
+    if SCRATCH in mounts:
+        # The container's own, by the only way there is to move it.
+        env.setdefault("TMPDIR", str(mounts[SCRATCH]))
     return Launch(tuple(argv), env, files, tuple(folders))
 
 
