@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import torch
+from torch import Tensor, nn
 
 from haversack_trainer.exchange.base import Outgoing, Swap
 from haversack_trainer.exchange.log import ClosedRound
 
 Fetch = Callable[[ClosedRound, int], bytes]
 """Blob of a member in a past round."""
+
+
+class Trainee(Protocol):
+    """What a method may ask of the model: ``model.AdaptedModel``, or a toy in tests."""
+
+    def trainables(self) -> Sequence[tuple[str, nn.Parameter]]:
+        """The trainable tensors in canonical order, the same on every peer."""
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """Copies of them on the CPU, fp32."""
+
+    def load_trainable_state(self, state: Mapping[str, Tensor]) -> None:
+        """Inverse of ``trainable_state``."""
+
+    def loss(self, batch: Any) -> Tensor:
+        """Mean loss over the batch's samples, a scalar in fp32."""
+
+    def train(self, mode: bool) -> None:
+        """Dropout on or off."""
+
+
+class Batches(Protocol):
+    """A peer's own data: ``data.Batches``, or a toy in tests."""
+
+    def micro_batches(self, step: int) -> Sequence[Any]:
+        """The batch of a step, counted from the run's start, cut into pieces that fit in memory. Each
+        has ``num_samples``. A pure function of (seed, peer, step)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +53,10 @@ class StepResult:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
+class Unsuited(ValueError):
+    """The job asks for something that the method cannot do; says what to change."""
+
+
 class CannotCatchUp(Exception):
     """The history at hand is not enough to join; the loop falls back to the newest checkpoint."""
 
@@ -36,18 +67,18 @@ class Method(Protocol):
     def local_step(self, round: int) -> StepResult:
         """Do this round's local work on the peer's own data. Deterministic in (seed, peer, round)."""
 
-    def outgoing(self, round: int) -> Outgoing:
-        """What this peer publishes for the round."""
+    def outgoing(self) -> Outgoing:
+        """What this peer publishes after its local step."""
 
     def incoming(self, swap: Swap) -> dict[str, float]:
         """Take in the closed round; afterwards the state is that of ``round + 1``. Returns figures
         for the report (e.g. consensus distance)."""
 
-    def catch_up(self, history: Iterable[ClosedRound], fetch: Fetch) -> None:
+    def catch_up(self, history: Iterable[ClosedRound], fetch: Fetch, /) -> None:
         """Come from the state before ``history[0]`` to the state after its last round, without having
         taken part. Raises ``CannotCatchUp``."""
 
-    def consensus(self, closed: ClosedRound, fetch: Fetch) -> dict[str, torch.Tensor]:
+    def consensus(self, closed: ClosedRound, fetch: Fetch, /) -> dict[str, Tensor]:
         """The run's adapter after ``closed``: what is evaluated and published. Same keys as
         ``model.trainable_state()``."""
 

@@ -1,0 +1,80 @@
+"""The K local steps between two exchanges: AdamW on both factors (and the head), on the peer's own data."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from haversack_trainer.method import Batches, StepResult, Trainee
+
+from .settings import Settings
+
+
+class LocalTraining:
+    """AdamW with clipped gradients; a step whose loss or gradient is not finite is skipped and counted."""
+
+    def __init__(
+        self, settings: Settings, peer: int, seed: int, model: Trainee, batches: Batches
+    ) -> None:
+        self._settings, self._peer, self._seed = settings, peer, seed
+        self._model, self._batches = model, batches
+        self._parameters = [parameter for _, parameter in model.trainables()]
+        self._max_norm = float(settings.max_grad_norm) or math.inf
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the moments: they belong to a state that is no longer there."""
+        self.optimizer = torch.optim.AdamW(
+            self._parameters,
+            lr=float(self._settings.learning_rate),
+            weight_decay=float(self._settings.weight_decay),
+        )
+
+    def run(self, round: int) -> StepResult:
+        """The steps of one round."""
+        self._model.train(mode=True)
+        first = round * self._settings.local_steps
+        losses: list[float] = []
+        num_samples = 0
+        for step in range(first, first + self._settings.local_steps):
+            batch = self._batches.micro_batches(step)
+            num_samples += sum(micro.num_samples for micro in batch)
+            torch.manual_seed(dropout_seed(self._seed, self._peer, step))
+            losses.append(self._step(batch))
+        finite = [loss for loss in losses if math.isfinite(loss)]
+        return StepResult(
+            loss=sum(finite) / len(finite) if finite else math.nan,
+            num_samples=num_samples,
+            num_nonfinite_steps=len(losses) - len(finite),
+        )
+
+    def _step(self, batch: Sequence[Any]) -> float:
+        """One optimizer step; its mean loss per sample, NaN if it was skipped."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._accumulate(batch)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_norm)
+        if not (math.isfinite(loss) and torch.isfinite(norm)):
+            return math.nan
+        self.optimizer.step()
+        return loss
+
+    def _accumulate(self, batch: Sequence[Any]) -> float:
+        """Gradients of the mean over all samples, however they are cut into micro-batches."""
+        num_samples = sum(micro.num_samples for micro in batch)
+        total = 0.0
+        for micro in batch:
+            loss: Tensor = self._model.loss(micro) * (micro.num_samples / num_samples)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+            total += float(loss.detach())
+        return total
+
+
+def dropout_seed(seed: int, peer: int, step: int) -> int:
+    """So that a step repeats after a resume, and no two peers drop the same units."""
+    digest = hashlib.sha256(f"dropout/{seed}/{peer}/{step}".encode()).digest()
+    return int.from_bytes(digest[:8], "little")

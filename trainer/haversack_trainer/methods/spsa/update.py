@@ -1,0 +1,96 @@
+"""What a closed round does to the parameters: a pure function of the log, equal on every peer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import median
+from typing import Final, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from haversack_trainer.exchange.log import ClosedRound
+
+from . import codec
+from .directions import Term, add, key
+from .settings import Settings, Weighting
+
+MAX_SCALING: Final = 16
+"""The learning rate grows with the number of directions up to here; more than that was not stable."""
+
+
+class Scalar(NamedTuple):
+    """A projected gradient that somebody measured."""
+
+    peer: int
+    direction: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """``theta <- theta · shrink + sum of terms``, in the order of (peer, direction)."""
+
+    shrink: float
+    terms: tuple[Term, ...]
+
+    def apply(self, theta: Tensor) -> None:
+        """In place; bit for bit the same on every device."""
+        if self.shrink != 1.0:
+            theta *= self.shrink
+        add(theta, self.terms)
+
+
+def scalars(closed: ClosedRound) -> list[Scalar]:
+    """The round's valid scalars, by (peer, direction): the codes' values, for their senders, too."""
+    return sorted(
+        Scalar(payload.peer, direction, value)
+        for payload in closed.payloads
+        for direction, value in enumerate(codec.decode(payload.aux, payload.body))
+        if value is not None
+    )
+
+
+def update_of(closed: ClosedRound, seed: int, settings: Settings) -> Update:
+    """One descent step along the round's directions."""
+    measured = scalars(closed)
+    count = len(measured)
+    if not count:
+        return Update(1.0, ())
+    rate = float(settings.learning_rate)
+    if settings.scale_with_peers:
+        rate *= min(count, MAX_SCALING)
+    step = rate * _weight(settings.weighting, count)
+    limit = _limit(measured, float(settings.clip_median))
+    return Update(
+        _fp32(1 - rate * float(settings.weight_decay)),
+        tuple(
+            Term(
+                key(seed, closed.round, scalar.peer, scalar.direction),
+                _fp32(-step * min(max(scalar.value, -limit), limit)),
+            )
+            for scalar in measured
+        ),
+    )
+
+
+def _weight(weighting: Weighting, count: int) -> float:
+    match weighting:
+        case Weighting.MEAN:
+            return 1 / count
+        case Weighting.SQRT:
+            return 1 / math.sqrt(count)
+        case Weighting.SUM:
+            return 1.0
+
+
+def _limit(measured: list[Scalar], multiple: float) -> float:
+    if not multiple:
+        return math.inf
+    return multiple * median(abs(scalar.value) for scalar in measured)
+
+
+def _fp32(value: float) -> float:
+    """Rounded once, here, so that no device rounds it otherwise."""
+    return float(np.float32(value))
