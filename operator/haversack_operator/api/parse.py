@@ -17,6 +17,7 @@ from haversack_operator.api import names
 from haversack_operator.api.faults import InvalidSpec, describe, quote
 from haversack_operator.api.job import MAX_NAME_LENGTH, NAME_PATTERN, JobSpec
 from haversack_operator.api.rules import RULES
+from haversack_operator.api.schema import without_nulls
 from haversack_trainer.contract.cards import METHODS
 from haversack_trainer.contract.jobfile import MethodChoice
 
@@ -78,7 +79,7 @@ def _check_envelope(body: object) -> None:
 def _validate(model: type[_Model], value: object, path: str) -> _Model:
     """Strict, as the API server is: no number in quotes, no 1 for true."""
     try:
-        text = json.dumps(_without_nulls(value))
+        text = json.dumps(without_nulls(value))
         return model.model_validate_json(text, strict=True)
     except ValidationError as refused:
         raise InvalidSpec(describe(refused, model, path)) from None
@@ -86,15 +87,6 @@ def _validate(model: type[_Model], value: object, path: str) -> _Model:
         raise InvalidSpec(f"{path}: is nested too deeply") from None
     except TypeError as unknown:
         raise InvalidSpec(f"{path}: {unknown}; put the value in quotes") from None
-
-
-def _without_nulls(value: object) -> object:
-    """Kubernetes drops a field that is null."""
-    if isinstance(value, Mapping):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [_without_nulls(item) for item in value]
-    return value
 
 
 def _check_pool_names(spec: JobSpec) -> None:

@@ -31,6 +31,15 @@ def at(schema: Schema, path: str) -> Schema:
     return schema
 
 
+def without_nulls(value: object) -> object:
+    """Kubernetes drops a field that is null."""
+    if isinstance(value, Mapping):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [without_nulls(item) for item in value]
+    return value
+
+
 def _convert(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     merged = dict(node)
     if "$ref" in merged:
@@ -58,8 +67,6 @@ def _with_values(schema: Schema, definitions: Mapping[str, Any]) -> Schema:
 
 
 def _with_default(schema: Schema) -> Schema:
-    """No ``default: null``; an object's default is ``{}``, which its fields' defaults then fill."""
-    default = schema.pop("default", None)
-    if isinstance(default, Mapping):
-        return {**schema, "default": {}}
+    """A default is whole, since the API server judges it by the rules before it fills it up."""
+    default = without_nulls(schema.pop("default", None))
     return schema if default is None else {**schema, "default": default}
