@@ -1,0 +1,189 @@
+"""The cards of a report: a heading, a picture, and the same figures as a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from haversack_trainer.contract.jobfile import JobFile
+from haversack_trainer.contract.report import PeerReport, RunProgress, Verdict
+
+from .charts import (
+    NUM_COLOURS,
+    colour,
+    compared,
+    figures,
+    interval_chart,
+    lanes_chart,
+    loss_chart,
+    traffic_chart,
+    verdict_chart,
+)
+from .story import Story, mean_loss, thinned
+from .svg import element, plain
+from .units import size
+
+_MAX_ROWS: Final = 50
+_MAX_CHANGES: Final = 6
+_USER_INFO: Final = re.compile(r"://[^/@\s]+@")
+
+
+def verdict_section(verdict: Verdict, job: JobFile) -> str:
+    """The gate's word, with what it rests on."""
+    tolerance = float(job.evaluation.gate.tolerance)
+    rows = [(name, figures(found), found.num_samples) for name, found in compared(verdict).items()]
+    return _card(
+        "Verdict: passed" if verdict.passed else "Verdict: not passed",
+        plain(verdict.reason),
+        verdict_chart(verdict),
+        interval_chart(verdict, tolerance),
+        table=_table(("adapter", "held-out loss", "samples"), rows),
+    )
+
+
+def loss_section(story: Story) -> str:
+    """Training and held-out loss."""
+    if not story.trained and not story.held_out:
+        return _card("Loss", "No round has closed yet.")
+    peers = sorted(story.trained)
+    columns = {f"peer {peer}": dict(story.trained[peer]) for peer in peers}
+    if len(peers) > NUM_COLOURS:
+        columns = {f"mean of {len(peers)} peers": dict(mean_loss(story))}
+    columns["held out"] = dict(story.held_out)
+    rounds = sorted({at for points in columns.values() for at in points})
+    rows = [
+        (at, *(_loss(points.get(at)) for points in columns.values()))
+        for at in rounds[:: -(-len(rounds) // _MAX_ROWS)]
+    ]
+    return _card(
+        "Loss",
+        "Training loss of each peer on its own data, and of their consensus on held-out samples.",
+        _legend(peers, held_out=bool(story.held_out)),
+        loss_chart(story),
+        table=_table(("round", *columns), rows),
+    )
+
+
+def traffic_section(story: Story) -> str:
+    """Bytes by round."""
+    if not story.traffic:
+        return _card("Traffic", "No round has closed yet.")
+    mean = story.traffic_bytes / len(story.traffic)
+    rows = [(at, size(value)) for at, value in thinned(story.traffic, _MAX_ROWS)]
+    return _card(
+        "Traffic",
+        f"{size(story.traffic_bytes)} in {len(story.traffic)} rounds, {size(mean)} a round, "
+        "all peers together.",
+        traffic_chart(story),
+        table=_table(("round", "bytes"), rows),
+    )
+
+
+def peers_section(story: Story) -> str:
+    """Membership."""
+    if not story.traffic:
+        return ""
+    rows = [
+        (peer, ", ".join(f"{begin}–{end}" if end > begin else f"{begin}" for begin, end in spans))
+        for peer, spans in sorted(story.spans.items())
+    ]
+    changes = sorted([*story.joined, *story.left], key=lambda mark: mark.round)
+    told = " ".join(f"{mark.text}." for mark in changes[:_MAX_CHANGES])
+    more = len(changes) - _MAX_CHANGES
+    told += f" And {more} more changes." if more > 0 else ""
+    return _card(
+        "Peers over time",
+        plain(told) if changes else "Nobody joined late, nobody left.",
+        lanes_chart(story),
+        table=_table(("peer", "rounds"), rows),
+    )
+
+
+def placement_section(progress: RunProgress) -> str:
+    """Where each peer ran, and how it did."""
+    heads = (
+        "peer",
+        "node",
+        "state",
+        "attempt",
+        "micro-batch",
+        "samples",
+        "s / round",
+        "sent",
+        "received",
+    )
+    rows = [_placed(peer) for peer in sorted(progress.peers, key=lambda peer: peer.peer)]
+    if not rows:
+        return _card("Placement", "No peer has reported.", wide=True)
+    return _card("Placement", "Each peer's latest report.", _table(heads, rows), wide=True)
+
+
+def settings_section(job: JobFile) -> str:
+    """The job, field by field."""
+    tree = job.model_dump(mode="json", by_alias=True, exclude_none=True)
+    rows = [(name, _USER_INFO.sub("://…@", value)) for name, value in _leaves(tree)]
+    return _card("Settings", "", _table(("field", "value"), rows), wide=True)
+
+
+def _placed(peer: PeerReport) -> tuple[Any, ...]:
+    pace = "–" if peer.seconds_per_round is None else f"{peer.seconds_per_round:.2f}"
+    bad = f" ({peer.nonfinite_steps} steps not finite)" if peer.nonfinite_steps else ""
+    return (
+        peer.peer,
+        peer.node or "–",
+        peer.state.value + bad,
+        peer.attempt + 1,
+        peer.micro_batch_size,
+        f"{peer.samples:,}",
+        pace,
+        size(peer.bytes_sent),
+        size(peer.bytes_received),
+    )
+
+
+def _leaves(tree: Mapping[str, Any], path: str = "") -> Iterable[tuple[str, str]]:
+    for name, value in tree.items():
+        at = f"{path}.{name}" if path else name
+        if isinstance(value, dict):
+            yield from _leaves(value, at)
+        elif isinstance(value, list):
+            yield at, ", ".join(map(str, value))
+        else:
+            yield at, str(value)
+
+
+def _loss(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _legend(peers: Sequence[int], *, held_out: bool) -> str:
+    names = [(f"peer {peer}", colour(peer, peers)) for peer in peers]
+    if len(peers) > NUM_COLOURS:
+        names = [(f"{len(peers)} peers", "many"), ("their mean", "s0")]
+    if held_out:
+        names.append(("held out", "ink"))
+    items = (element("li", element("i"), plain(name), class_=kind) for name, kind in names)
+    return element("ul", *items, class_="legend")
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    head = "".join(element("th", plain(name), scope="col") for name in heads)
+    body = "".join(element("tr", *(element("td", plain(value)) for value in row)) for row in rows)
+    return element(
+        "div",
+        element("table", element("thead", element("tr", head)), element("tbody", body)),
+        class_="scroll",
+    )
+
+
+def _card(heading: str, text: str, *content: str, table: str = "", wide: bool = False) -> str:
+    fold = element("details", element("summary", "Figures"), table) if table else ""
+    return element(
+        "section",
+        element("h2", heading),
+        element("p", text) if text else "",
+        *content,
+        fold,
+        class_="wide" if wide else "card",
+    )
