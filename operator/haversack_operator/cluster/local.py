@@ -79,6 +79,8 @@ class LocalCluster:
 
     async def observe(self, key: Key, now: datetime) -> Snapshot | None:
         """As on a real cluster."""
+        if (who := self._state.approval()) is not None:
+            self._annotate(names.ANNOTATION_APPROVED_BY, who)
         snapshot = await self._kube.observe(key, now)
         if snapshot is not None and snapshot.progress is not None:
             self.progress = snapshot.progress
@@ -95,14 +97,15 @@ class LocalCluster:
         """The FineTuneJob as it is now; None once its time to live is over."""
         return await self._api.get(names.JOB_KIND, *self.key)
 
-    async def suspend(self) -> None:
+    def suspend(self) -> None:
         """Ask for a checkpoint and for the end of all pods."""
-        body = await self.job()
-        if body is not None:
-            spec = {**body["spec"], "suspend": True}
-            generation = body["metadata"]["generation"] + 1
-            changed = {"spec": spec, "metadata": {**body["metadata"], "generation": generation}}
-            await self._api.apply({**body, **changed})
+
+        def change(body: dict[str, Any]) -> None:
+            if not body["spec"].get("suspend"):
+                body["spec"]["suspend"] = True
+                body["metadata"]["generation"] += 1
+
+        self._api.edit((names.JOB_KIND, *self.key), change)
 
     async def events(self) -> list[dict[str, Any]]:
         """Everything that was told to people, oldest first."""
@@ -123,10 +126,16 @@ class LocalCluster:
         self._nodes.remove(name)
         await self._api.lose_node(name)
 
-    async def close(self) -> None:
-        """Stop all pods, with their grace period."""
-        await self._api.close()
+    async def close(self, *, at_once: bool = False) -> None:
+        """Stop all pods, with their grace period or without."""
+        await self._api.close(0 if at_once else None)
         await self._hub.close()
+
+    def _annotate(self, name: str, value: str) -> None:
+        def change(body: dict[str, Any]) -> None:
+            body["metadata"].setdefault("annotations", {})[name] = value
+
+        self._api.edit((names.JOB_KIND, *self.key), change)
 
     async def _keep(self) -> None:
         job = await self.job()

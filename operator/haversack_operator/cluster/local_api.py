@@ -104,20 +104,26 @@ class LocalApi:
             task.add_done_callback(self._stopping.discard)
         self._changed()
 
+    def edit(self, id_: Id, change: Callable[[dict[str, Any]], None]) -> None:
+        """What a person would do with ``kubectl edit``; no error if the object is gone."""
+        body = self._objects.get(id_)
+        if body is not None:
+            change(body)
+            self._changed()
+
     def running(self) -> dict[str, PodRun]:
         """The pods by name."""
         return {id_[2]: run for id_, run in self._runs.items()}
 
     async def lose_node(self, node: str) -> None:
-        """Every pod on ``node`` is gone without a word, as if its plug had been pulled."""
-        lost = {
-            id_: run for id_, run in self._runs.items() if planned_node(run.pod["spec"]) == node
-        }
-        await asyncio.gather(*(self._end(id_, run, 0) for id_, run in lost.items()))
+        """Everything on ``node`` is dead, as if its plug had been pulled. Its pods stay listed until
+        somebody deletes them: no kubelet is left to do it."""
+        lost = [run for run in self._runs.values() if run.pod["spec"]["nodeName"] == node]
+        await asyncio.gather(*(run.stop(0) for run in lost))
 
-    async def close(self) -> None:
-        """Stop every pod, with its grace period."""
-        ends = [self._end(id_, run, None) for id_, run in self._runs.items()]
+    async def close(self, grace_seconds: float | None = None) -> None:
+        """Stop every pod, with this or its own grace period."""
+        ends = [self._end(id_, run, grace_seconds) for id_, run in self._runs.items()]
         await asyncio.gather(*ends, *self._stopping)
 
     def config_map(self, name: str, namespace: str) -> Data | None:
@@ -169,8 +175,8 @@ class LocalApi:
     async def _end(self, id_: Id, run: PodRun, grace_seconds: float | None) -> None:
         await run.stop(grace_seconds)
         shutil.rmtree(run.place.folder / "volumes", ignore_errors=True)
-        self._runs.pop(id_, None)
-        self._objects.pop(id_, None)
+        if self._runs.get(id_) is run:
+            del self._runs[id_], self._objects[id_]
         self._changed()
 
 

@@ -58,6 +58,22 @@ class StateFile:
         fresh.write_text(text)
         fresh.replace(self.path)
 
+    def approve(self, who: str) -> None:
+        """Leave word for the running job. Raises ``StateError`` if there is none."""
+        saved = self.read()
+        if saved is None:
+            raise StateError(f"there is no job in {self.path.parent}")
+        self._approval(saved).write_text(who)
+
+    def approval(self) -> str | None:
+        """Who approved this very job, if anybody did."""
+        saved = self.read()
+        path = saved and self._approval(saved)
+        return path.read_text().strip() if path and path.exists() else None
+
+    def _approval(self, saved: Saved) -> Path:
+        return self.path.with_name(f"approved-{saved.job['metadata']['uid']}")
+
 
 def admit(job: Manifest, saved: Saved | None, now: datetime) -> Saved:
     """The job as it goes on from what was kept; a new one if nothing was, or if that is finished.

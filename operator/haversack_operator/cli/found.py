@@ -1,0 +1,101 @@
+"""Where a job is that a person names: in a state folder of this machine, or in a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from haversack_operator.api import names
+from haversack_operator.cluster.local_state import StateError, StateFile
+
+from .run import STATE_DIR
+from .words import InputError
+
+RESOURCE: Final = f"{names.JOB_PLURAL}.{names.GROUP}"
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which job."""
+
+    name: str
+    state_dir: Path
+    namespace: str | None
+    context: str | None
+
+    @property
+    def folder(self) -> Path:
+        return self.state_dir / self.name
+
+    def local(self) -> dict[str, Any] | None:
+        """The job of this machine, unless a namespace or context says that a cluster's is meant."""
+        if self.namespace or self.context:
+            return None
+        try:
+            saved = StateFile(self.folder).read()
+        except StateError as error:
+            raise InputError(str(error)) from error
+        return saved.job if saved else None
+
+    def job(self) -> dict[str, Any]:
+        """The job, of this machine or of the cluster. Raises ``InputError`` if there is none."""
+        return self.local() or self.kubectl_json("get", RESOURCE, self.name)
+
+    def kubectl_json(self, *arguments: str) -> dict[str, Any]:
+        """What kubectl prints as JSON. Raises ``InputError`` with kubectl's own words."""
+        found: dict[str, Any] = json.loads(self.kubectl(*arguments, "-o", "json"))
+        return found
+
+    def kubectl(self, *arguments: str) -> str:
+        """What kubectl prints. Raises ``InputError``."""
+        scope = ["--namespace", self.namespace] if self.namespace else []
+        scope += ["--context", self.context] if self.context else []
+        try:
+            done = subprocess.run(  # noqa: S603
+                ["kubectl", *arguments, *scope],  # noqa: S607  the person's own kubectl
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise InputError(
+                f"there is no job {self.name} in {self.state_dir}, and no kubectl to look in a cluster"
+            ) from error
+        if done.returncode:
+            raise InputError(
+                done.stderr.strip().removeprefix("Error from server ") or "kubectl failed"
+            )
+        return done.stdout
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """JOB and where to look for it."""
+    parser.add_argument("job", metavar="JOB", help="name of a FineTuneJob")
+    parser.add_argument("-n", "--namespace", help="look in this namespace of the cluster")
+    parser.add_argument("--context", help="look in the cluster of this kubeconfig context")
+    parser.add_argument(
+        "--state-dir",
+        type=Path,
+        default=STATE_DIR,
+        metavar="DIR",
+        help="where 'run' keeps the jobs of this machine (default: %(default)s)",
+    )
+
+
+def where(chosen: argparse.Namespace) -> Where:
+    """What ``add_arguments`` took in."""
+    return Where(chosen.job, chosen.state_dir, chosen.namespace, chosen.context)
+
+
+def parse(
+    parser: argparse.ArgumentParser, arguments: Sequence[str]
+) -> tuple[Where, argparse.Namespace]:
+    """JOB with the command's own options."""
+    add_arguments(parser)
+    chosen = parser.parse_args(arguments)
+    return where(chosen), chosen

@@ -1,0 +1,148 @@
+"""What a person sees of a job while it runs: a job's body and the hub's progress to lines. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from haversack_operator.api import names
+from haversack_operator.api.quantity import format_bytes
+from haversack_trainer.contract.report import PeerReport, RunProgress
+
+from .words import bar, duration, percent
+
+BAR_WIDTH: Final = 24
+PEER_ROW: Final = "{:>5}  {:<18.18} {:<11.11} {:>6} {:>8} {:>8} {:>10}"
+HEADINGS: Final = ("peer", "node", "state", "round", "loss", "s/round", "sent")
+MAX_PEERS: Final = 12
+
+
+def block(job: Mapping[str, Any], progress: RunProgress | None) -> list[str]:
+    """The lines that are drawn anew: where the run is, its figures, and a row per peer."""
+    return [
+        f"{_name(job)} · {state(job)}",
+        *_round(job),
+        *_figures(job),
+        *(_peers(progress) if progress else ()),
+    ]
+
+
+def line(job: Mapping[str, Any]) -> str:
+    """The same in one line, for logs."""
+    status = job.get("status", {})
+    parts = [state(job), f"peers {status.get('peersSummary', '–')}"]
+    if progress := status.get("progress"):
+        parts.append(f"round {progress['round']}/{progress['rounds']}")
+        parts += [f"loss {progress['loss']}"] if "loss" in progress else []
+    if evaluation := status.get("evaluation"):
+        parts.append(_evaluation(evaluation))
+    if traffic := status.get("traffic"):
+        parts.append(f"sent {format_bytes(traffic['bytesSent'])}")
+    if (left := _seconds_left(status)) is not None:
+        parts.append(f"{duration(left)} left")
+    return f"{job['metadata']['name']}: {', '.join(parts)}"
+
+
+def state(job: Mapping[str, Any]) -> str:
+    """The job in a few words: the first condition that says most."""
+    by_type = {entry["type"]: entry for entry in job.get("status", {}).get("conditions", ())}
+    for kind, words in _STATES:
+        entry = by_type.get(kind.lstrip("!"))
+        if entry is not None and entry["status"] == ("False" if kind.startswith("!") else "True"):
+            return words.format(message=_plain(entry["message"]), reason=entry["reason"])
+    return "starting"
+
+
+_STATES: Final = (
+    (names.Condition.COMPLETE, "complete"),
+    (names.Condition.FAILED, "failed ({reason}): {message}"),
+    (f"!{names.Condition.ACCEPTED}", "not accepted: {message}"),
+    (names.Condition.SUSPENDED, "suspended"),
+    (names.Condition.STALLED, "stalled: {message}"),
+    (f"!{names.Condition.PLACED}", "waiting for a place: {message}"),
+    (f"!{names.Condition.PEERS_READY}", "waiting for peers: {message}"),
+    (names.Condition.READY, "training"),
+)
+
+
+def ending(job: Mapping[str, Any]) -> Iterator[str]:
+    """What is to be said when the job is over."""
+    status = job.get("status", {})
+    if verdict := status.get("verdict"):
+        yield f"gate      {'passed' if verdict['passed'] else 'FAILED'}: {verdict['reason']}"
+        if "accuracyAfter" in verdict:
+            before, after = (
+                percent(verdict.get("accuracyBefore")),
+                percent(verdict["accuracyAfter"]),
+            )
+            probe = verdict.get("probeAccuracy")
+            between = f"linear probe {percent(probe)}, " if probe else ""
+            yield f"held-out  accuracy before {before}, {between}after {after}"
+        yield f"held-out  loss before {verdict['lossBefore']}, after {verdict['lossAfter']}"
+    if adapter := status.get("adapter"):
+        yield f"adapter   {adapter['uri']} ({format_bytes(adapter['sizeBytes'])})"
+
+
+def _name(job: Mapping[str, Any]) -> str:
+    return f"{job['metadata']['name']} ({job['spec']['method']['type']})"
+
+
+def _plain(message: str) -> str:
+    return message.strip().rstrip(".") or "no message"
+
+
+def _round(job: Mapping[str, Any]) -> Iterator[str]:
+    status = job.get("status", {})
+    progress = status.get("progress")
+    if progress is None:
+        return
+    share = progress["round"] / max(1, progress["rounds"])
+    left = _seconds_left(status)
+    parts = [
+        f"round {progress['round']}/{progress['rounds']} {bar(share, BAR_WIDTH)}",
+        f"peers {status.get('peersSummary', '–')}",
+    ]
+    if left is not None:
+        parts.append(f"{duration(left)} left")
+    yield "  ".join(parts)
+
+
+def _figures(job: Mapping[str, Any]) -> Iterator[str]:
+    status = job.get("status", {})
+    parts = []
+    if "loss" in status.get("progress", {}):
+        parts.append(f"training loss {status['progress']['loss']}")
+    if evaluation := status.get("evaluation"):
+        parts.append(f"{_evaluation(evaluation)} after round {evaluation['round']}")
+    if traffic := status.get("traffic"):
+        sent, received = traffic["bytesSent"], traffic["bytesReceived"]
+        parts.append(f"sent {format_bytes(sent)}, received {format_bytes(received)}")
+    if parts:
+        yield "  ".join(parts)
+
+
+def _evaluation(evaluation: Mapping[str, Any]) -> str:
+    if "accuracy" in evaluation:
+        return f"held-out accuracy {percent(evaluation['accuracy'])}"
+    return f"held-out loss {evaluation['loss']}"
+
+
+def _seconds_left(status: Mapping[str, Any]) -> float | None:
+    seconds: float | None = status.get("progress", {}).get("estimatedRemainingSeconds")
+    return seconds
+
+
+def _peers(progress: RunProgress) -> Iterator[str]:
+    yield PEER_ROW.format(*HEADINGS)
+    for report in progress.peers[:MAX_PEERS]:
+        yield _row(report, member=report.peer in progress.view)
+    if len(progress.peers) > MAX_PEERS:
+        yield f"       and {len(progress.peers) - MAX_PEERS} more"
+
+
+def _row(report: PeerReport, *, member: bool) -> str:
+    loss = "–" if report.loss is None else f"{report.loss:.3f}"
+    pace = "–" if report.seconds_per_round is None else f"{report.seconds_per_round:.1f}"
+    state_ = report.state.value if member or not report.round else "out of view"
+    sent = format_bytes(report.bytes_sent)
+    return PEER_ROW.format(report.peer, report.node, state_, report.round, loss, pace, sent)

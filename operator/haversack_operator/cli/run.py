@@ -1,0 +1,115 @@
+"""``haversack run``: a job on this machine, by the operator's own code."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from haversack_operator.cluster.inventory import InventoryError, read_nodes, this_machine
+from haversack_operator.cluster.local import LocalCluster
+from haversack_operator.cluster.local_state import StateError, StateFile, admit
+from haversack_operator.snapshot import Node
+
+from . import jobfile, live
+from .screen import Screen
+from .session import Hook, Outcome, Session
+from .words import DONE, FAILED, INTERRUPTED, InputError, program
+
+STATE_DIR: Final = Path(".haversack")
+EXIT_CODES: Final = {
+    Outcome.COMPLETE: DONE,
+    Outcome.FAILED: FAILED,
+    Outcome.SUSPENDED: INTERRUPTED,
+    Outcome.STOPPED: INTERRUPTED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for."""
+
+    job: Path
+    nodes: Path | None
+    state_dir: Path
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a job; exit code 0 done, 1 failed, 2 bad input, 130 suspended."""
+    parser = argparse.ArgumentParser(prog=program("run"), description=__doc__)
+    parser.add_argument("job", type=Path, metavar="JOB.yaml", help="a FineTuneJob")
+    parser.add_argument(
+        "--nodes",
+        type=Path,
+        metavar="NODES.yaml",
+        help="inventory of nodes, all played by this machine (default: this machine as one node)",
+    )
+    parser.add_argument(
+        "--state-dir",
+        type=Path,
+        default=STATE_DIR,
+        metavar="DIR",
+        help="where logs and what is needed to resume are kept (default: %(default)s)",
+    )
+    chosen = parser.parse_args(arguments)
+    return run(Request(chosen.job, chosen.nodes, chosen.state_dir))
+
+
+def run(request: Request, hook: Hook | None = None) -> int:
+    """Train to the end and tell what came of it. ``hook`` is called after every pass."""
+    name, outcome = asyncio.run(_train(request, hook))
+    folder = request.state_dir / name
+    saved = StateFile(folder).read()
+    if saved is not None:
+        print("\n".join(_summary(saved.job, outcome, request, folder)))
+    return EXIT_CODES[outcome]
+
+
+async def _train(request: Request, hook: Hook | None) -> tuple[str, Outcome]:
+    given = jobfile.read(request.job)
+    name = given.job["metadata"]["name"]
+    folder = (request.state_dir / name).resolve()
+    home = jobfile.at_home(given, request.job.resolve().parent, request.state_dir / "claims")
+    try:
+        saved = admit(home.job, StateFile(folder).read(), datetime.now(UTC))
+    except StateError as error:
+        raise InputError(str(error)) from error
+    cluster = LocalCluster(
+        saved, home.secrets, _nodes(request.nodes), folder, _environment(os.environ)
+    )
+    return name, await Session(cluster, Screen(sys.stdout), hook).run()
+
+
+def _nodes(path: Path | None) -> Sequence[Node]:
+    if path is None:
+        return (this_machine(),)
+    try:
+        return read_nodes(path)
+    except InventoryError as error:
+        raise InputError(str(error)) from error
+
+
+def _environment(own: Mapping[str, str]) -> dict[str, str]:
+    """This machine's, as its pods inherit it: proxies, tokens of hubs, caches."""
+    return {name: value for name, value in own.items() if not name.startswith("HAVERSACK_")}
+
+
+def _summary(
+    job: Mapping[str, object], outcome: Outcome, request: Request, folder: Path
+) -> Iterator[str]:
+    yield f"{folder.name}: {live.state(job)}"
+    yield from live.ending(job)
+    if outcome is Outcome.FAILED:
+        yield f"logs      {folder / 'pods'}/*/log.txt"
+    if outcome in {Outcome.SUSPENDED, Outcome.STOPPED}:
+        nodes = f" --nodes {request.nodes}" if request.nodes else ""
+        state = f" --state-dir {request.state_dir}" if request.state_dir != STATE_DIR else ""
+        yield f"resume    {program('run')} {request.job}{nodes}{state}"
+    else:
+        yield f"report    {program('report')} {folder.name}"

@@ -1,0 +1,48 @@
+"""What the commands have in common: exit codes, the one error, and figures as people write them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+DONE: Final = 0
+FAILED: Final = 1
+"""The job failed, or its adapter did not pass the gate."""
+BAD_INPUT: Final = 2
+INTERRUPTED: Final = 130
+"""Suspended by Ctrl-C, as shells count it."""
+
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+
+
+class InputError(Exception):
+    """What was asked for cannot be done as asked; one sentence that says what to change."""
+
+
+def program(command: str = "") -> str:
+    """What the person typed: ``haversack run`` or ``kubectl finetune run``."""
+    plugin = Path(sys.argv[0]).name.startswith("kubectl-")
+    return f"{'kubectl finetune' if plugin else 'haversack'} {command}".strip()
+
+
+def duration(seconds: float) -> str:
+    """``42 s``, ``3 min 07 s``, ``2 h 05 min``."""
+    whole = max(0, round(seconds))
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"
+
+
+def bar(share: float, width: int) -> str:
+    """A bar of ``width`` characters, filled to ``share`` of 1."""
+    full = round(min(max(share, 0.0), 1.0) * width)
+    return "█" * full + "░" * (width - full)
+
+
+def percent(share: float | str | None) -> str:
+    """``81.5 %``, or a dash where nothing is known."""
+    return "–" if share is None else f"{float(share) * 100:.1f} %"
