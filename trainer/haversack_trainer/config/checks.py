@@ -1,0 +1,83 @@
+"""What a job's fields ask of one another, beyond their types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Final
+
+from haversack_trainer.contract.jobfile import JobFile
+from haversack_trainer.contract.spec import DataFormat, PartitionSpec, PartitionType, Task
+
+from .errors import ConfigError
+
+LABELLED: Final = frozenset({Task.SEQUENCE_CLASSIFICATION, Task.IMAGE_CLASSIFICATION})
+_OPTION_OF: Final = {
+    "alpha": PartitionType.DIRICHLET,
+    "shards_per_peer": PartitionType.SHARDS,
+    "column": PartitionType.BY_COLUMN,
+    "sizes": PartitionType.SIZES,
+}
+_ALIAS: Final = {"shards_per_peer": "shardsPerPeer"}
+
+
+def check_job(job: JobFile) -> None:
+    """Raises ``ConfigError`` with the first thing that cannot work."""
+    for fault in (*_peers(job), *_training(job), *_dataset(job), *_partition(job)):
+        raise ConfigError(fault)
+
+
+def _peers(job: JobFile) -> Iterator[str]:
+    if job.min_peers > job.num_peers:
+        yield f"minPeers is {job.min_peers}, more than the {job.num_peers} of numPeers; lower it"
+
+
+def _training(job: JobFile) -> Iterator[str]:
+    training, lora = job.training, job.adapter.lora
+    micro = training.micro_batch_size
+    if micro is not None and micro > training.batch_size:
+        yield (
+            f"training.microBatchSize is {micro}, more than training.batchSize "
+            f"{training.batch_size}; lower it"
+        )
+    if Decimal(lora.dropout) >= 1:
+        yield f"adapter.lora.dropout is {lora.dropout}; it must be below 1"
+    if job.model.revision and not job.model.uri.startswith("hf://"):
+        yield "model.revision is for hf:// addresses only; remove it"
+
+
+def _dataset(job: JobFile) -> Iterator[str]:
+    task, data = job.model.task, job.dataset
+    if data.format is not DataFormat.TEXT:
+        return
+    if task in LABELLED:
+        yield f"dataset.format Text has no labels, which {task} needs; use JSONL or CSV"
+    if data.text_column != "text":
+        yield f"dataset.textColumn is {data.text_column!r}, but Text has the one column 'text'"
+    if data.partition.type is PartitionType.BY_COLUMN:
+        yield "dataset.partition ByColumn needs columns, dataset.format Text has none; use JSONL or CSV"
+
+
+def _partition(job: JobFile) -> Iterator[str]:
+    spec = job.dataset.partition
+    for option, owner in _OPTION_OF.items():
+        if getattr(spec, option) is not None and spec.type is not owner:
+            name = _ALIAS.get(option, option)
+            yield f"dataset.partition.{name} belongs to type {owner}, not {spec.type}; remove it"
+    if spec.type in {PartitionType.DIRICHLET, PartitionType.SHARDS} and (
+        job.model.task not in LABELLED
+    ):
+        yield f"dataset.partition {spec.type} needs classes, {job.model.task} has none; use IID or Sizes"
+    yield from _own_option(spec, job.num_peers)
+
+
+def _own_option(spec: PartitionSpec, num_peers: int) -> Iterator[str]:
+    if spec.alpha is not None and Decimal(spec.alpha) <= 0:
+        yield "dataset.partition.alpha must be more than 0"
+    if spec.type is PartitionType.BY_COLUMN and spec.column is None:
+        yield "dataset.partition.column is missing: ByColumn needs the column's name; add it"
+    if spec.type is PartitionType.SIZES and len(spec.sizes or ()) != num_peers:
+        yield (
+            f"dataset.partition.sizes has {len(spec.sizes or ())} entries for {num_peers} peers; "
+            "give one for each"
+        )

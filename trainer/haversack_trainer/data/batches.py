@@ -1,0 +1,71 @@
+"""Which samples an optimizer step sees: a pure function of (seed, peer, step).
+
+Nothing is remembered between steps, so a resumed peer needs no cursor: it asks for the step that it
+is at. An epoch is one pass over the peer's part in an order of its own; a step may reach over the end
+of an epoch into the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from .samples import Indices, Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A model's inputs for ``num_samples`` samples."""
+
+    tensors: Mapping[str, torch.Tensor]
+    num_samples: int
+
+
+Encoder = Callable[[Samples, Indices], Batch]
+"""Turns the samples at some indices into tensors; ``AdaptedModel.encode``."""
+
+
+class Batches:
+    """The micro-batches of every optimizer step of one peer."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        samples: Samples,
+        part: Indices,
+        *,
+        batch_size: int,
+        micro_batch_size: int,
+        seed: int,
+        peer: int,
+    ) -> None:
+        """``part`` holds this peer's indices into ``samples``; it must not be empty."""
+        self._encoder = encoder
+        self._samples = samples
+        self._part = part
+        self._batch_size = batch_size
+        self._micro_batch_size = micro_batch_size
+        self._seed = (seed, peer)
+        self._epoch = lru_cache(maxsize=2)(self._permuted)
+
+    def indices(self, step: int) -> Indices:
+        """``[batch_size]`` indices into the samples for optimizer step ``step``, counted from the
+        start of the run. They do not depend on the micro-batch size."""
+        positions = range(step * self._batch_size, (step + 1) * self._batch_size)
+        places = (divmod(position, len(self._part)) for position in positions)
+        return np.array([self._epoch(epoch)[offset] for epoch, offset in places], np.int64)
+
+    def micro_batches(self, step: int) -> list[Batch]:
+        """The step's samples, encoded, at most ``micro_batch_size`` at a time; the last may be smaller."""
+        chosen, size = self.indices(step), self._micro_batch_size
+        return [
+            self._encoder(self._samples, chosen[start : start + size])
+            for start in range(0, len(chosen), size)
+        ]
+
+    def _permuted(self, epoch: int) -> Indices:
+        return np.random.default_rng([*self._seed, epoch]).permutation(self._part)

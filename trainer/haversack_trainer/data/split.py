@@ -1,0 +1,135 @@
+"""Which samples are held out, and which peer trains on which of the rest.
+
+Every peer computes the whole split from the same files and seed; nothing is sent. ``Split.digest``
+lets the hub refuse a peer that came to another result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from haversack_trainer.contract.spec import DatasetSpec
+
+from .partition import partition
+from .samples import DataError, Indices, Samples
+
+MIN_HELD_OUT: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The parts are disjoint and cover the training samples; none holds a held-out sample."""
+
+    parts: tuple[Indices, ...]
+    """For each peer ascending indices into the samples that were split."""
+    held_out: Samples
+    digest: str
+    """sha256 over all samples, the held-out ones and the parts; hex."""
+
+    @property
+    def training(self) -> Indices:
+        """Indices of all training samples, ascending."""
+        return np.sort(np.concatenate(self.parts))
+
+
+def split(
+    samples: Samples,
+    spec: DatasetSpec,
+    num_peers: int,
+    seed: int,
+    held_out: Samples | None = None,
+) -> Split:
+    """Split ``samples`` over the peers. Raises ``DataError``.
+
+    ``held_out`` is the data set of ``heldOut.uri``, if there is one; otherwise ``heldOut.percent`` of the
+    samples are set aside, class by class.
+    """
+    rng = np.random.default_rng([seed, num_peers])
+    if held_out is None:
+        chosen = _set_aside(samples, spec, rng)
+        judged = samples.take(chosen)
+    else:
+        _refuse_overlap(samples, held_out)
+        chosen, judged = np.empty(0, np.int64), _at_most(held_out, spec.held_out.max_samples, rng)
+    if len(judged) < MIN_HELD_OUT:
+        raise DataError(
+            f"{len(samples)} samples leave {len(judged)} to judge by, at least {MIN_HELD_OUT} are needed; "
+            "give more data or raise dataset.heldOut.percent"
+        )
+    training = np.setdiff1d(np.arange(len(samples)), chosen)
+    _check_classes(samples, training)
+    parts = partition(samples, training, spec.partition, num_peers, rng)
+    return Split(parts, judged, _digest(samples, judged, parts))
+
+
+def _set_aside(samples: Samples, spec: DatasetSpec, rng: np.random.Generator) -> Indices:
+    """Ascending indices of the held-out samples.
+
+    Duplicates stay together, so that none is both learnt and judged. Quotas are differences of a
+    rounded-down running sum: each is within one of its class's share, their sum is exact.
+    """
+    share = min(spec.held_out.percent / 100, spec.held_out.max_samples / len(samples))
+    labels = np.zeros(len(samples), np.int64) if samples.labels is None else samples.labels
+    chosen: list[int] = []
+    seen = given = 0
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        seen += len(members)
+        quota = min(int(seen * share) - given, len(members) - 1)
+        taken = _whole_groups(samples, members, quota, rng)
+        given += len(taken)
+        chosen += taken
+    return np.sort(np.array(chosen, np.int64))
+
+
+def _whole_groups(
+    samples: Samples, members: Indices, quota: int, rng: np.random.Generator
+) -> list[int]:
+    """At most ``quota`` of the members, chosen by group of duplicates in random order."""
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for i in members:
+        groups[samples.keys[i]].append(int(i))
+    taken: list[int] = []
+    shuffled = list(groups.values())
+    for place in rng.permutation(len(shuffled)):
+        if len(taken) + len(shuffled[place]) <= quota:
+            taken += shuffled[place]
+    return taken
+
+
+def _refuse_overlap(samples: Samples, held_out: Samples) -> None:
+    place = {key: i for i, key in enumerate(samples.keys)}
+    shared = [i for i, key in enumerate(held_out.keys) if key in place]
+    if shared:
+        first = shared[0]
+        raise DataError(
+            f"dataset.heldOut.uri overlaps the training data in {len(shared)} of {len(held_out)} samples, "
+            f"e.g. its sample {first + 1} is training sample {place[held_out.keys[first]] + 1}; remove them"
+        )
+
+
+def _at_most(samples: Samples, count: int, rng: np.random.Generator) -> Samples:
+    if len(samples) <= count:
+        return samples
+    return samples.take(np.sort(rng.permutation(len(samples))[:count]))
+
+
+def _check_classes(samples: Samples, training: Indices) -> None:
+    if samples.labels is None:
+        return
+    counts = np.bincount(samples.labels[training], minlength=len(samples.classes))
+    if not counts.all():
+        name = samples.classes[int(np.flatnonzero(counts == 0)[0])]
+        raise DataError(f"class {name!r} has no training sample; add some or remove the class")
+
+
+def _digest(samples: Samples, held_out: Samples, parts: tuple[Indices, ...]) -> str:
+    whole = hashlib.sha256(f"{samples.digest} {held_out.digest}".encode())
+    for part in parts:
+        whole.update(hashlib.sha256(part.astype("<i8").tobytes()).digest())
+    return whole.hexdigest()
