@@ -61,7 +61,7 @@ def traffic_chart(story: Story) -> str:
     """Bytes of all payloads, by round."""
     points = thinned(story.traffic, 120)
     frame = Frame()
-    up = frame.up(0, max(value for _, value in points) or 1)
+    up = frame.up(0, 1.06 * max(value for _, value in points) or 1)
     first, last = story.rounds
     across = frame.across(first - 0.5, last + 0.5)
     width = (across.end - across.start) / len(points)
@@ -145,14 +145,15 @@ def verdict_chart(verdict: Verdict) -> str:
 def interval_chart(verdict: Verdict, tolerance: float) -> str:
     """The interval of the difference, beside what is allowed."""
     low, high = verdict.interval
-    frame = Frame(height=78.0, left=16.0, right=16.0)
+    frame = Frame(height=96.0, left=16.0, right=16.0)
     across = frame.across(*_padded([low, high, 0.0, tolerance]))
-    y = 30.0
+    y = 50.0
     good = "good" if verdict.passed else "bad"
     return frame.drawing(
         "Difference to the reference",
         f"95 % interval of new minus reference loss: {low:.4f} to {high:.4f}; allowed up to {tolerance:g}.",
         element("line", x1=across.start, x2=across.end, y1=y, y2=y, class_="grid"),
+        label(0, 14, "New minus reference loss, 95 % interval", class_="tick"),
         element("rect", _tip(f"{low:.4f} to {high:.4f}"), x=across(low), y=y - 7,
                 width=max(across(high) - across(low), 2.0), height=14.0, rx=4.0, class_=f"interval {good}"),
         element("line", x1=across(tolerance), x2=across(tolerance), y1=y - 18, y2=y + 18, class_="limit"),
@@ -185,7 +186,7 @@ def _mark(mark: Mark, x: float, middle: Mapping[int, float], kind: str) -> str:
     shape = (
         f"M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10"
         if kind == "went"
-        else (f"M{x - 4:.1f} {y - 6:.1f}l8 6l-8 6z")
+        else (f"M{x - 9:.1f} {y - 6:.1f}l8 6l-8 6z")
     )
     return element("path", _tip(mark.text), d=shape, class_=f"mark {kind}")
 

@@ -122,8 +122,13 @@ def placement_section(progress: RunProgress) -> str:
 def settings_section(job: JobFile) -> str:
     """The job, field by field."""
     tree = job.model_dump(mode="json", by_alias=True, exclude_none=True)
-    rows = [(name, _USER_INFO.sub("://…@", value)) for name, value in _leaves(tree)]
-    return _card("Settings", "", _table(("field", "value"), rows), wide=True)
+    rows = (
+        element(
+            "div", element("dt", plain(name)), element("dd", plain(_USER_INFO.sub("://…@", value)))
+        )
+        for name, value in _leaves(tree)
+    )
+    return _card("Settings", "", element("dl", *rows, class_="settings"), wide=True)
 
 
 def _placed(peer: PeerReport) -> tuple[Any, ...]:

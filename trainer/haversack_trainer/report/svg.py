@@ -79,8 +79,8 @@ def round_ticks(first: int, last: int, about: int = 8) -> list[int]:
 class Frame:
     """The drawing area of a chart, in user units of its view box."""
 
-    width: float = 640.0
-    height: float = 250.0
+    width: float = 500.0
+    height: float = 220.0
     left: float = 52.0
     right: float = 14.0
     top: float = 10.0
