@@ -86,8 +86,9 @@ class DueQueue(Generic[K]):
 
     def seconds_to_next(self) -> float | None:
         """Time until some key that nobody works on is due; None if there is none."""
-        times = [at for key, at in self._due.items() if key not in self._busy]
-        return max(0.0, min(times) - self.clock()) if times else None
+        idle = (at for at, _, key in self._heap if key not in self._busy)
+        first = min(idle, default=None)
+        return None if first is None else max(0.0, first - self.clock())
 
 
 Pass = Callable[[K], Awaitable[float | None]]
@@ -157,7 +158,7 @@ class Worker(Generic[K]):
     async def _pass(self, key: K) -> None:
         try:
             wanted = await self._work(key)
-        except Exception:  # noqa: BLE001 - one job's error must not end the work on all others
+        except Exception:  # one job's error must not end the work on all others
             self._errors[key] = self._errors.get(key, 0) + 1
             delay = self._backoff.delay(self._errors[key], self._spread())
             log.exception("pass over %s failed; again in %.1f s", key, delay)

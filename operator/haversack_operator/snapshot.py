@@ -73,6 +73,8 @@ class Pod:
     ip: str | None = None
     requests: Amounts = Amounts()
     created: datetime | None = None
+    micro_batch_size: int = 1
+    """What placement told the peer."""
     message: str = ""
     """Last line that the newest terminated container left behind."""
 

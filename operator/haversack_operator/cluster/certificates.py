@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from .base import ClusterError
+
 CA: Final = "ca"
 HUB: Final = "hub"
 OPERATOR: Final = "operator"
@@ -47,7 +49,8 @@ def complete(
         data = _authority(run, now)
     issuer = x509.load_pem_x509_certificate(data["ca.crt"])
     issuer_key = serialization.load_pem_private_key(data["ca.key"], password=None)
-    assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
+    if not isinstance(issuer_key, ec.EllipticCurvePrivateKey):
+        raise ClusterError("the job's TLS Secret has a ca.key of another kind; delete the Secret")
     for name in sorted(set(names) - names_in(data)):
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(_subject(name, run), issuer.subject, key, now)

@@ -1,0 +1,174 @@
+"""Which pods go, which peers need a new one, and whether the job is past help. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from haversack_operator.cluster.base import Event
+from haversack_operator.snapshot import Job, Node, Pod, Role, Snapshot
+from haversack_trainer.contract.exits import ExitCode
+
+UNSCHEDULABLE_PATIENCE: Final = timedelta(seconds=60)
+"""After this long kube-scheduler will not bind the pod where the plan has it: plan anew."""
+
+
+class Cause(StrEnum):
+    """Why a pod is no longer counted on; the reason of the event that tells of it."""
+
+    NODE_LOST = "NodeLost"
+    DISRUPTED = "Disrupted"
+    DELETED = "Deleted"
+    MOVED = "Moved"
+    FAILED = "PodFailed"
+    UNSCHEDULABLE = "Unschedulable"
+    BAD_NODE = "BadNode"
+    CRASHED = "Crashed"
+    UNFINISHED = "Unfinished"
+
+    @property
+    def counted(self) -> bool:
+        """Only what the peer itself did wrong counts against ``maxReplacements``."""
+        return self in {Cause.BAD_NODE, Cause.CRASHED, Cause.FAILED, Cause.UNFINISHED}
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A pod that is given up."""
+
+    pod: Pod
+    cause: Cause
+
+    @property
+    def grace_seconds(self) -> int | None:
+        """A lost node will not confirm a deletion; the run log turns its peer away if it comes back."""
+        return 0 if self.cause is Cause.NODE_LOST else None
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What one look at the pods says."""
+
+    healthy: Mapping[int, Pod] = field(default_factory=dict)
+    """The pod that each peer is counted on, Succeeded ones included."""
+    losses: tuple[Loss, ...] = ()
+    next_attempt: Mapping[int, int] = field(default_factory=dict)
+    """By peer; absent means that the peer never had a pod."""
+    hub: Pod | None = None
+    next_hub_attempt: int = 0
+    unfit_nodes: frozenset[str] = frozenset()
+    bad_job: str | None = None
+    """A pod's own word on why the job cannot work as written."""
+
+    @property
+    def events(self) -> Iterator[Event]:
+        """One for each pod that is given up."""
+        for loss in self.losses:
+            said = f"; its last words: {loss.pod.message}" if loss.pod.message else ""
+            where = f" on node {loss.pod.node}" if loss.pod.node else ""
+            yield Event(
+                "Warning" if loss.cause.counted else "Normal",
+                loss.cause.value,
+                f"Pod {loss.pod.name}{where} is given up{said}",
+            )
+
+    @property
+    def num_counted(self) -> int:
+        """Losses that count as replacements."""
+        return sum(loss.cause.counted for loss in self.losses if loss.pod.role is Role.PEER)
+
+
+def review(job: Job, snapshot: Snapshot, pool_of: Mapping[int, str]) -> Review:
+    """Judge the pods of a job that shall run; ``pool_of`` has the pool of each wanted peer."""
+    judge = _Judge(job, snapshot, pool_of)
+    losses, healthy, attempts = [], dict[int, Pod](), dict[int, int]()
+    for peer, pods in _by_peer(snapshot.pods).items():
+        newest = pods[-1]
+        attempts[peer] = newest.attempt + 1
+        cause = judge.cause(newest)
+        if cause is None:
+            healthy[peer] = newest
+        else:
+            losses.append(Loss(newest, cause))
+        losses += [Loss(pod, Cause.DELETED) for pod in pods[:-1]]
+    hubs = sorted((pod for pod in snapshot.pods if pod.role is Role.HUB), key=_attempt)
+    hub = hubs[-1] if hubs and judge.cause(hubs[-1]) is None else None
+    losses += [Loss(pod, judge.cause(pod) or Cause.DELETED) for pod in hubs if pod is not hub]
+    return Review(
+        healthy=healthy,
+        losses=tuple(loss for loss in losses if not loss.pod.deleting or loss.grace_seconds == 0),
+        next_attempt=attempts,
+        hub=hub,
+        next_hub_attempt=hubs[-1].attempt + 1 if hubs else 0,
+        unfit_nodes=frozenset(
+            pod.node for pod in snapshot.pods if pod.node and pod.exit_code == ExitCode.BAD_NODE
+        ),
+        bad_job=_bad_job(snapshot.pods),
+    )
+
+
+class _Judge:
+    """Says of single pods whether they can be counted on."""
+
+    def __init__(self, job: Job, snapshot: Snapshot, pool_of: Mapping[int, str]) -> None:
+        self._pool_of = pool_of
+        self._max_restarts = job.spec.failure_policy.max_restarts
+        self._nodes: dict[str, Node] = {node.name: node for node in snapshot.nodes}
+        self._now: datetime = snapshot.now
+        progress = snapshot.progress
+        # The hub was asked after the pods were seen: what it does not know did not happen.
+        self._run_goes_on = progress is not None and not (
+            progress.published or (progress.verdict and not progress.verdict.passed)
+        )
+
+    def cause(self, pod: Pod) -> Cause | None:
+        """Why the pod is given up; None if it is not. The first that applies."""
+        if pod.phase == "Succeeded":
+            return Cause.UNFINISHED if self._run_goes_on else None
+        signs = {
+            Cause.NODE_LOST: self._node_is_lost(pod),
+            Cause.BAD_NODE: pod.exit_code == ExitCode.BAD_NODE,
+            Cause.DELETED: pod.deleting,
+            Cause.MOVED: pod.peer is not None and self._pool_of.get(pod.peer) != pod.pool,
+            Cause.DISRUPTED: pod.disrupted,
+            Cause.FAILED: pod.phase == "Failed",
+            Cause.CRASHED: pod.role is Role.PEER and pod.restarts > self._max_restarts,
+            Cause.UNSCHEDULABLE: self._waits_too_long(pod),
+        }
+        return next((cause for cause, seen in signs.items() if seen), None)
+
+    def _node_is_lost(self, pod: Pod) -> bool:
+        if pod.node is None:
+            return False
+        node = self._nodes.get(pod.node)
+        return node is None or not node.ready
+
+    def _waits_too_long(self, pod: Pod) -> bool:
+        return (
+            pod.role is Role.PEER
+            and pod.waiting_reason == "Unschedulable"
+            and pod.created is not None
+            and self._now - pod.created > UNSCHEDULABLE_PATIENCE
+        )
+
+
+def _by_peer(pods: Iterable[Pod]) -> dict[int, list[Pod]]:
+    found: dict[int, list[Pod]] = {}
+    for pod in sorted(pods, key=_attempt):
+        if pod.role is Role.PEER and pod.peer is not None:
+            found.setdefault(pod.peer, []).append(pod)
+    return found
+
+
+def _attempt(pod: Pod) -> int:
+    return pod.attempt
+
+
+def _bad_job(pods: Iterable[Pod]) -> str | None:
+    for pod in pods:
+        if pod.exit_code == ExitCode.BAD_JOB:
+            return pod.message or f"{pod.name} ended with exit code {ExitCode.BAD_JOB.value}."
+    return None

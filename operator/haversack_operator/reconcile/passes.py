@@ -1,0 +1,54 @@
+"""A pass, and which of the four stories of a job it tells: unreadable, over, suspended, running."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from haversack_operator import status
+from haversack_operator.api.names import Condition
+from haversack_operator.cluster.base import Actions, Cluster, Key
+from haversack_operator.resources import PodSettings
+from haversack_operator.snapshot import Invalid, Snapshot
+
+from .decision import Decision, with_status
+from .running import running
+from .stopping import finished, suspended
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one pass came to."""
+
+    due_seconds: float | None = None
+    gone: bool = False
+    """There is no such job any more."""
+    actions: Actions = field(default_factory=Actions)
+
+
+async def run(key: Key, cluster: Cluster, now: datetime, settings: PodSettings) -> Outcome:
+    """One pass. Raises ``ClusterError`` when it should be tried again."""
+    snapshot = await cluster.observe(key, now)
+    if snapshot is None:
+        return Outcome(gone=True)
+    # The solver may think for a second; the event loop goes on meanwhile.
+    decision = await asyncio.to_thread(decide, snapshot, settings)
+    await cluster.apply(key, decision.actions)
+    return Outcome(decision.due_seconds, actions=decision.actions)
+
+
+def decide(snapshot: Snapshot, settings: PodSettings) -> Decision:
+    """Everything that is to be done about a job now."""
+    job = snapshot.job
+    if isinstance(job, Invalid):
+        return Decision(with_status(job, status.summarise_invalid(job, snapshot), Actions()))
+    if job.deleting:
+        # What it owns goes with it.
+        return Decision(Actions())
+    written = status.read_status(job.status)
+    if status.is_true(written, Condition.COMPLETE) or status.is_true(written, Condition.FAILED):
+        return finished(job, snapshot, written)
+    if job.spec.suspend:
+        return suspended(job, snapshot)
+    return running(job, snapshot, settings, written)

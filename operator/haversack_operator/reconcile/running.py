@@ -1,0 +1,193 @@
+"""A job that shall run: a place for every peer, a pod for every place. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from haversack_operator import elasticity, status
+from haversack_operator.api import names, owned
+from haversack_operator.api.status import JobStatus
+from haversack_operator.cluster.base import Actions, Manifest, Ref
+from haversack_operator.cluster.certificates import CA, HUB, OPERATOR, peer_name
+from haversack_operator.elasticity import Cause, Review
+from haversack_operator.placement.assign import assign
+from haversack_operator.placement.demand import Demand, demand_of
+from haversack_operator.placement.plan import Infeasible
+from haversack_operator.resources import (
+    PodSettings,
+    hub_pod,
+    peer_pod,
+    plan_object,
+    shared_objects,
+)
+from haversack_operator.snapshot import Assignment, Job, Node, PlanView, Snapshot
+from haversack_operator.status import Findings
+
+from .decision import Decision, told
+from .ending import ending_of
+
+WAIT_SECONDS: Final = 15.0
+"""Between two looks at something that another hand has to change."""
+LEAST_SECONDS: Final = 2.0
+"""Between two looks that nothing but the time asks for."""
+KEPT_PLANS: Final = 3
+
+
+def running(job: Job, snapshot: Snapshot, settings: PodSettings, written: JobStatus) -> Decision:
+    """Keep the job's pods as wanted."""
+    demand = demand_of(job.spec)
+    pool_of = {peer: kind.pool for kind in demand.kinds for peer in kind.peers}
+    review = elasticity.review(job, snapshot, pool_of)
+    ending = ending_of(job, snapshot, written, review)
+    if ending is not None:
+        findings = Findings(review.healthy, snapshot.plan, ending=ending)
+        return Decision(told(job, snapshot, findings, Actions()), 0.0)
+    if snapshot.missing_secrets:
+        findings = Findings(review.healthy, snapshot.plan, _rows(snapshot.plan))
+        return Decision(told(job, snapshot, findings, Actions()), WAIT_SECONDS)
+    placed = _place(job, snapshot, review, demand)
+    actions = Actions(
+        apply=tuple(_wanted(job, snapshot, review, placed, settings)),
+        key_pairs=_missing_pairs(pool_of, snapshot) if placed.rows else frozenset(),
+        delete=tuple(_unwanted(job, snapshot, review, placed)),
+        approve=_approval(job, snapshot),
+    )
+    findings = Findings(
+        healthy=review.healthy,
+        plan=placed.plan,
+        rows=placed.rows,
+        no_room=placed.no_room,
+        starts=bool(placed.rows),
+        num_replaced=review.num_counted,
+    )
+    due = _due(job, snapshot, written, findings)
+    return Decision(told(job, snapshot, findings, actions, review.events), due)
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Where peers are to be."""
+
+    plan: PlanView | None
+    rows: tuple[Assignment, ...]
+    no_room: str | None = None
+
+
+def _place(job: Job, snapshot: Snapshot, review: Review, demand: Demand) -> _Placed:
+    """The plan in force as far as it holds, completed or replaced by the solver."""
+    plan = snapshot.plan
+    avoided = (plan.avoided if plan else frozenset()) | review.unfit_nodes
+    keep = _kept(snapshot, review, avoided)
+    if plan is not None and _same(plan.assignments, keep) and _covers(keep, demand):
+        return _Placed(plan, keep)
+    answer = assign(demand, _open_nodes(snapshot, review, avoided), keep)
+    if isinstance(answer, Infeasible):
+        why = " ".join((f"{answer.why}.", *answer.reasons))
+        if plan is None or plan.avoided == avoided:
+            return _Placed(plan, keep, why)
+        # Which nodes are unfit must not be forgotten with the pods that found out.
+        rest = replace(plan, assignments=keep, reasons=(why,), avoided=avoided)
+        return _Placed(_renumbered(job, rest, plan), keep, why)
+    if plan is not None and _same(plan.assignments, answer.assignments):
+        return _Placed(plan, answer.assignments)
+    answered = PlanView("", 0, answer.assignments, answer.gap_percent, answer.reasons, avoided)
+    new = _renumbered(job, answered, plan)
+    return _Placed(new, new.assignments)
+
+
+def _renumbered(job: Job, plan: PlanView, before: PlanView | None) -> PlanView:
+    revision = before.revision + 1 if before else 1
+    return replace(plan, name=owned.plan(job.name, revision), revision=revision)
+
+
+def _open_nodes(snapshot: Snapshot, review: Review, avoided: frozenset[str]) -> tuple[Node, ...]:
+    """All nodes; those that found unfit, or where kube-scheduler has no room, take nobody new."""
+    full = {loss.pod.node for loss in review.losses if loss.cause is Cause.UNSCHEDULABLE}
+    closed = avoided | full
+    return tuple(
+        replace(node, ready=False) if node.name in closed else node for node in snapshot.nodes
+    )
+
+
+def _kept(snapshot: Snapshot, review: Review, avoided: frozenset[str]) -> tuple[Assignment, ...]:
+    """Peers that stay: those with a good pod where it is, those without any pod where they were
+    planned, unless that node is out."""
+    kept = {
+        peer: Assignment(peer, pod.pool, pod.node, pod.micro_batch_size)
+        for peer, pod in review.healthy.items()
+        if pod.pool is not None and pod.node is not None
+    }
+    fit = {node.name for node in snapshot.nodes if node.ready and not node.unschedulable} - avoided
+    for row in _rows(snapshot.plan):
+        if row.peer not in review.next_attempt and row.node in fit:
+            kept[row.peer] = row
+    return tuple(kept[peer] for peer in sorted(kept))
+
+
+def _rows(plan: PlanView | None) -> tuple[Assignment, ...]:
+    return plan.assignments if plan is not None else ()
+
+
+def _same(left: tuple[Assignment, ...], right: tuple[Assignment, ...]) -> bool:
+    return set(left) == set(right)
+
+
+def _covers(rows: tuple[Assignment, ...], demand: Demand) -> bool:
+    return {row.peer for row in rows} == {peer for kind in demand.kinds for peer in kind.peers}
+
+
+def _wanted(
+    job: Job, snapshot: Snapshot, review: Review, placed: _Placed, settings: PodSettings
+) -> Iterator[Manifest]:
+    """What is not there yet, in the order in which it is needed."""
+    if not placed.rows:
+        return
+    # Between two runs the job file takes in what was changed meanwhile; during a run it never changes.
+    afresh = not snapshot.pods
+    for manifest in shared_objects(job):
+        if afresh or (manifest["kind"], manifest["metadata"]["name"]) not in snapshot.existing:
+            yield manifest
+    if placed.plan is not None and placed.plan != snapshot.plan:
+        yield plan_object(job, placed.plan)
+    if review.hub is None:
+        yield hub_pod(job, review.next_hub_attempt, settings)
+    for row in placed.rows:
+        if row.peer not in review.healthy:
+            yield peer_pod(job, row, review.next_attempt.get(row.peer, 0), settings)
+
+
+def _unwanted(job: Job, snapshot: Snapshot, review: Review, placed: _Placed) -> Iterator[Ref]:
+    for loss in review.losses:
+        yield Ref("Pod", loss.pod.name, loss.grace_seconds)
+    if not job.spec.network_policy.enabled and ("NetworkPolicy", job.name) in snapshot.existing:
+        yield Ref("NetworkPolicy", job.name)
+    if placed.plan is not None and placed.plan != snapshot.plan:
+        oldest = placed.plan.revision - KEPT_PLANS
+        if oldest > 0:
+            yield Ref(names.PLAN_KIND, owned.plan(job.name, oldest))
+
+
+def _missing_pairs(pool_of: Mapping[int, str], snapshot: Snapshot) -> frozenset[str]:
+    wanted = {CA, HUB, OPERATOR, *(peer_name(peer) for peer in pool_of)}
+    return frozenset(wanted) - snapshot.key_pairs
+
+
+def _approval(job: Job, snapshot: Snapshot) -> str | None:
+    """Who approved, if the hub is to be told so now."""
+    progress = snapshot.progress
+    if progress is None or progress.verdict is None or not status.needs_approval(job):
+        return None
+    due = progress.verdict.passed and progress.approved_by is None
+    return job.approved_by if due else None
+
+
+def _due(job: Job, snapshot: Snapshot, written: JobStatus, findings: Findings) -> float:
+    waits = [max(LEAST_SECONDS, job.spec.reporting.period_seconds)]
+    limit = job.spec.active_deadline_seconds
+    if limit is not None:
+        waits.append(max(1.0, limit - status.active_seconds(written, snapshot.now)))
+    if findings.no_room is not None:
+        waits.append(WAIT_SECONDS)
+    return min(waits)

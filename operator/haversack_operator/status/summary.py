@@ -1,0 +1,115 @@
+"""The whole status of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from haversack_operator.api.job import Pool
+from haversack_operator.api.names import Condition
+from haversack_operator.api.status import JobStatus, PlacementStatus, PoolStatus
+from haversack_operator.snapshot import Invalid, Job, PlanView, Pod, Snapshot
+from haversack_trainer.contract.report import RunProgress
+
+from .conditions import false, is_true, lay_over, true
+from .figures import adapter_of, evaluation_of, progress_of, traffic_of, verdict_of
+from .findings import Findings
+from .judge import drafts_of, num_wanted, ready_by_pool
+from .times import active_seconds, stamp
+
+
+def read_status(written: Mapping[str, Any]) -> JobStatus:
+    """The status as written before; an empty one when somebody made it unreadable."""
+    try:
+        return JobStatus.model_validate(written)
+    except ValidationError:
+        return JobStatus()
+
+
+def summarise(job: Job, snapshot: Snapshot, findings: Findings) -> JobStatus:
+    """The status after this pass. What cannot be seen now stays as it was."""
+    old = read_status(job.status)
+    now = stamp(snapshot.now)
+    conditions = lay_over(old, drafts_of(job, snapshot, findings, old), job.generation, now)
+    changes: dict[str, Any] = {"observed_generation": job.generation, "conditions": conditions}
+    if is_true(old, Condition.COMPLETE) or is_true(old, Condition.FAILED):
+        return old.model_copy(update=changes)
+    changes |= _counts(job, findings)
+    changes |= _times(job, snapshot, findings, old)
+    changes["replacements"] = old.replacements + findings.num_replaced
+    if findings.plan is not None:
+        changes["placement"] = _placement(findings.plan)
+    if snapshot.progress is not None:
+        changes |= _run(snapshot.progress)
+    return old.model_copy(update=changes)
+
+
+def summarise_invalid(job: Invalid, snapshot: Snapshot) -> JobStatus:
+    """The status of a job that makes no sense. Its pods are left alone."""
+    old = read_status(job.status)
+    drafts = (
+        false(Condition.ACCEPTED, "InvalidSpec", job.why),
+        false(Condition.READY, "InvalidSpec", job.why),
+        true(Condition.STALLED, "InvalidSpec", job.why),
+    )
+    conditions = lay_over(old, drafts, job.generation, stamp(snapshot.now))
+    return old.model_copy(update={"observed_generation": job.generation, "conditions": conditions})
+
+
+def _counts(job: Job, findings: Findings) -> dict[str, Any]:
+    ready = ready_by_pool(findings)
+    pods = findings.healthy.values()
+    return {
+        "peers_summary": f"{sum(ready.values())}/{num_wanted(job)}",
+        "pools": [
+            _pool(pool, ready.get(pool.name, 0), [pod for pod in pods if pod.pool == pool.name])
+            for pool in job.spec.pools
+        ],
+    }
+
+
+def _pool(pool: Pool, ready: int, pods: list[Pod]) -> PoolStatus:
+    return PoolStatus(
+        name=pool.name,
+        desired=pool.peers.replicas,
+        ready=ready,
+        failed=sum(bool(pod.exit_code) and not pod.ready for pod in pods),
+        restarts=sum(pod.restarts for pod in pods),
+    )
+
+
+def _times(job: Job, snapshot: Snapshot, findings: Findings, old: JobStatus) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if findings.starts and old.start_time is None:
+        changes["start_time"] = stamp(snapshot.now)
+    stops = job.spec.suspend and not is_true(old, Condition.SUSPENDED)
+    if stops or findings.ending is not None:
+        changes["active_seconds"] = int(active_seconds(old, snapshot.now))
+    if findings.ending is not None:
+        changes["completion_time"] = stamp(snapshot.now)
+    return changes
+
+
+def _placement(plan: PlanView) -> PlacementStatus:
+    return PlacementStatus(
+        plan_name=plan.name,
+        revision=plan.revision,
+        gap_percent=plan.gap_percent,
+        reasons=[reason[:4096] for reason in plan.reasons[:32]],
+    )
+
+
+def _run(progress: RunProgress) -> dict[str, Any]:
+    changes: dict[str, Any] = {
+        "progress": progress_of(progress),
+        "traffic": traffic_of(progress.peers),
+    }
+    if progress.evaluation is not None:
+        changes["evaluation"] = evaluation_of(progress.evaluation)
+    if progress.verdict is not None:
+        changes["verdict"] = verdict_of(progress.verdict)
+    if progress.published is not None:
+        changes["adapter"] = adapter_of(progress.published)
+    return changes

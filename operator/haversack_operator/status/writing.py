@@ -1,0 +1,51 @@
+"""When a status is worth a write, and the plan's rows that go with it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from haversack_operator.api.plan import PeerRow, PlanStatus
+from haversack_operator.api.status import JobStatus, ProgressStatus
+from haversack_trainer.contract.report import PeerReport, RunProgress
+
+from .figures import figure
+from .times import parse, stamp
+
+LEAST_SECONDS: Final = 10.0
+"""Between two writes of nothing but progress."""
+_VOLATILE: Final = {"progress", "traffic"}
+
+
+def worth_writing(old: JobStatus, new: JobStatus, period_seconds: float) -> bool:
+    """True if anything but progress changed, or progress by a percent, or it is old enough."""
+    if old.model_dump(exclude=_VOLATILE) != new.model_dump(exclude=_VOLATILE):
+        return True
+    if old.progress is None or new.progress is None or old.progress == new.progress:
+        return old.progress != new.progress
+    if old.progress.percent != new.progress.percent:
+        return True
+    return _report_age(old.progress, new.progress) >= max(LEAST_SECONDS, period_seconds)
+
+
+def plan_rows(progress: RunProgress) -> PlanStatus:
+    """The peers' newest reports."""
+    return PlanStatus(peers=[_row(report) for report in progress.peers])
+
+
+def _row(report: PeerReport) -> PeerRow:
+    return PeerRow(
+        peer=report.peer,
+        state=report.state,
+        round=report.round,
+        loss=figure(report.loss),
+        bytes_sent=report.bytes_sent,
+        last_report_time=stamp(datetime.fromtimestamp(report.time, UTC)) if report.time else None,
+    )
+
+
+def _report_age(old: ProgressStatus, new: ProgressStatus) -> float:
+    """By the peers' own clock: a status that nobody reports on does not change."""
+    if old.last_report_time is None or new.last_report_time is None:
+        return LEAST_SECONDS if old.last_report_time != new.last_report_time else 0.0
+    return (parse(new.last_report_time) - parse(old.last_report_time)).total_seconds()
