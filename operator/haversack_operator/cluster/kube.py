@@ -25,11 +25,11 @@ from .kube_objects import pod_from
 class KubeCluster:
     """Reads a job's own objects live, nodes from the view, and writes by server-side apply."""
 
-    def __init__(self, client: Api, view: Nodes, hub: HubClient) -> None:
-        self._client = client
-        self._view = view
+    def __init__(self, api: Api, nodes: Nodes, hub: HubClient) -> None:
+        self._api = api
+        self._nodes = nodes
         self._hub = hub
-        self._shelf = Shelf(client)
+        self._shelf = Shelf(api)
         self._jobs: dict[Key, Job | Invalid] = {}
         self._addresses: dict[Key, str | None] = {}
         self._refusals: dict[Key, str] = {}
@@ -37,7 +37,7 @@ class KubeCluster:
     async def observe(self, key: Key, now: datetime) -> Snapshot | None:
         """One look. Pods are read before the hub is asked, so that a peer that is seen to be done had
         its last word in the progress that is read after it."""
-        body = await self._client.get(names.JOB_KIND, key.namespace, key.name)
+        body = await self._api.get(names.JOB_KIND, key.namespace, key.name)
         if body is None:
             self._forget(key)
             return None
@@ -50,7 +50,7 @@ class KubeCluster:
         return Snapshot(
             job,
             now,
-            nodes=self._view.nodes(key),
+            nodes=self._nodes.nodes(key),
             pods=pods,
             plan=belongings.plan,
             progress=await self._progress(key, job, belongings),
@@ -71,15 +71,15 @@ class KubeCluster:
             if isinstance(error, Refusal):
                 self._refusals[key] = str(error)
         if actions.status is not None:
-            await self._client.apply(self._status(key, actions.status), "status")
+            await self._api.apply(self._status(key, actions.status), "status")
         for event in actions.events:
-            await self._client.create(event_from(event, self._jobs[key], key))
+            await self._api.create(event_from(event, self._jobs[key], key))
         if failure is not None:
             raise failure
         if actions.plan_status is not None:
-            await self._client.apply(_rows(key, *actions.plan_status), "status")
+            await self._api.apply(_rows(key, *actions.plan_status), "status")
         if actions.delete_job:
-            await self._client.delete(names.JOB_KIND, key.namespace, key.name)
+            await self._api.delete(names.JOB_KIND, key.namespace, key.name)
 
     async def _change(self, key: Key, actions: Actions) -> None:
         if actions.key_pairs:
@@ -88,16 +88,16 @@ class KubeCluster:
         if shared:
             self._shelf.forget(key)
         for manifest in shared:
-            await self._client.apply(manifest)
+            await self._api.apply(manifest)
         pods = [manifest for manifest in actions.apply if manifest["kind"] == "Pod"]
-        await _all(self._client.apply(manifest) for manifest in pods)
+        await _all(self._api.apply(manifest) for manifest in pods)
         await _all(self._delete(key, ref) for ref in actions.delete)
         if actions.approve is not None:
             await self._approve(key, actions.approve)
 
     async def _pods(self, key: Key) -> tuple[Pod, ...]:
         selector = f"{names.LABEL_JOB}={key.name}"
-        found = await self._client.list("Pod", key.namespace, selector)
+        found = await self._api.list("Pod", key.namespace, selector)
         return tuple(sorted((pod_from(body) for body in found), key=lambda pod: pod.name))
 
     async def _progress(self, key: Key, job: Job, belongings: Belongings) -> RunProgress | None:
@@ -115,8 +115,8 @@ class KubeCluster:
         job = self._jobs[key]
         self._shelf.forget(key)
         name = owned.tls_secret(key.name)
-        present = await self._client.get("Secret", key.namespace, name)
-        await self._client.apply(pack(job, present, wanted))
+        present = await self._api.get("Secret", key.namespace, name)
+        await self._api.apply(pack(job, present, wanted))
 
     async def _approve(self, key: Key, who: str) -> None:
         job, address = self._jobs[key], self._addresses.get(key)
@@ -127,7 +127,7 @@ class KubeCluster:
         await self._hub.approve(job.run, address, name, secret, who)
 
     async def _delete(self, key: Key, ref: Ref) -> None:
-        await self._client.delete(ref.kind, key.namespace, ref.name, ref.grace_seconds)
+        await self._api.delete(ref.kind, key.namespace, ref.name, ref.grace_seconds)
 
     def _status(self, key: Key, status: Mapping[str, Any]) -> Manifest:
         # With its uid, the status of a job that was deleted never lands on its namesake.

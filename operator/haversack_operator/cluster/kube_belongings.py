@@ -36,8 +36,8 @@ class Belongings:
 class Shelf:
     """The newest look at every job's belongings; ``forget`` after each write."""
 
-    def __init__(self, client: Api) -> None:
-        self._client = client
+    def __init__(self, api: Api) -> None:
+        self._api = api
         self._looks: dict[Key, Belongings] = {}
 
     async def look(self, key: Key, job: Job, now: datetime) -> Belongings:
@@ -69,10 +69,10 @@ class Shelf:
             ("NetworkPolicy", key.name),
         ]
         looks = [
-            self._client.get(kind, key.namespace, name, metadata_only=True) for kind, name in wanted
+            self._api.get(kind, key.namespace, name, metadata_only=True) for kind, name in wanted
         ]
-        secret = self._client.get("Secret", key.namespace, owned.tls_secret(key.name))
-        plans = self._client.list(names.PLAN_KIND, key.namespace, f"{names.LABEL_JOB}={key.name}")
+        secret = self._api.get("Secret", key.namespace, owned.tls_secret(key.name))
+        plans = self._api.list(names.PLAN_KIND, key.namespace, f"{names.LABEL_JOB}={key.name}")
         found, tls, planned, missing = await asyncio.gather(
             asyncio.gather(*looks), secret, plans, self._missing(key, job)
         )
@@ -86,7 +86,7 @@ class Shelf:
         reference = job.spec.storage.s3.secret_ref
         if reference is None:
             return ()
-        found = await self._client.get("Secret", key.namespace, reference.name, metadata_only=True)
+        found = await self._api.get("Secret", key.namespace, reference.name, metadata_only=True)
         return () if found is not None else (reference.name,)
 
 

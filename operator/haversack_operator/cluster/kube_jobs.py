@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from haversack_operator.api import names
-from haversack_operator.api.parse import InvalidSpec, parse_spec
+from haversack_operator.api.faults import InvalidSpec
+from haversack_operator.api.parse import parse_spec
 from haversack_operator.api.plan import PlanSpec
 from haversack_operator.snapshot import Assignment, Invalid, Job, PlanView
 

@@ -8,8 +8,16 @@ from typing import Any, Final
 
 from haversack_operator.api import names
 from haversack_operator.api.quantity import to_bytes, to_count, to_millis
-from haversack_operator.snapshot import Amounts, Pod, Role
+from haversack_operator.snapshot import Amounts, Node, Pod, Role, Taint
 
+LIFE_CYCLE_TAINTS: Final = frozenset(
+    {
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+        "node.kubernetes.io/unschedulable",
+    }
+)
+"""They repeat what ``ready`` and ``unschedulable`` say."""
 PLAIN: Final = frozenset({"cpu", "memory", "pods", "ephemeral-storage"})
 
 
@@ -25,6 +33,24 @@ def amounts_from(resources: Mapping[str, str]) -> Amounts:
         to_millis(str(resources.get("cpu", "0"))),
         to_bytes(str(resources.get("memory", "0"))),
         devices,
+    )
+
+
+def node_from(body: Mapping[str, Any]) -> Node:
+    """A node, with nobody on it yet."""
+    meta, spec, status = body["metadata"], body.get("spec", {}), body.get("status", {})
+    conditions = {entry["type"]: entry["status"] for entry in status.get("conditions", ())}
+    return Node(
+        name=meta["name"],
+        labels=meta.get("labels", {}),
+        allocatable=amounts_from(status.get("allocatable", {})),
+        taints=tuple(
+            Taint(taint["key"], taint["effect"], taint.get("value", ""))
+            for taint in spec.get("taints", ())
+            if taint["key"] not in LIFE_CYCLE_TAINTS
+        ),
+        ready=conditions.get("Ready") == "True",
+        unschedulable=spec.get("unschedulable", False),
     )
 
 
@@ -57,7 +83,7 @@ def pod_from(body: Mapping[str, Any]) -> Pod:
     """One of our pods."""
     meta, spec, status = body["metadata"], body["spec"], body.get("status", {})
     labels = meta.get("labels", {})
-    container = next(iter(status.get("containerStatuses", ())), {})
+    container: Mapping[str, Any] = next(iter(status.get("containerStatuses", ())), {})
     ended = _ended(container)
     conditions = {entry["type"]: entry for entry in status.get("conditions", ())}
     return Pod(

@@ -13,10 +13,9 @@ from typing import Any
 from haversack_operator.api import names
 from haversack_operator.snapshot import Amounts, Node, Role
 
+from .api import Api
 from .base import Key
-from .inventory import node_from
-from .kube_client import KubeClient
-from .kube_objects import plus, requests_of
+from .kube_objects import node_from, plus, requests_of
 
 FINISHED = frozenset({"Succeeded", "Failed"})
 
@@ -74,10 +73,10 @@ class ClusterView:
             for name, node in sorted(self._nodes.items())
         )
 
-    async def refresh(self, client: KubeClient, namespaces: tuple[str | None, ...]) -> None:
+    async def refresh(self, api: Api, namespaces: tuple[str | None, ...]) -> None:
         """Start over from live lists: a watch that was cut never tells what vanished meanwhile."""
-        nodes = await client.list("Node", None)
-        pods = [pod for namespace in namespaces for pod in await client.list("Pod", namespace)]
+        nodes = await api.list("Node", None)
+        pods = [pod for namespace in namespaces for pod in await api.list("Pod", namespace)]
         fresh = ClusterView()
         for node in nodes:
             fresh.see_node(node)
