@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from haversack_trainer.exchange.base import ExchangeError, Outgoing, Swap
+from haversack_trainer.exchange.base import Evicted, ExchangeError, Outgoing, Stopped, Swap
 from haversack_trainer.exchange.codec import CodecError, Layout, State
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.exchange.topology import topology
@@ -97,6 +97,8 @@ class DecLora:
                 for payload in closed.payloads
                 if payload.body
             }
+        except (Evicted, Stopped):
+            raise
         except ExchangeError as error:
             raise CannotCatchUp(f"round {closed.round} is not whole any more: {error}") from error
         if not states:

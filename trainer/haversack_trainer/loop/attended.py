@@ -1,0 +1,26 @@
+"""Between two steps of a method: the one moment in a round at which nothing is half done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from haversack_trainer.exchange.base import Stop, Stopped
+from haversack_trainer.method import Batches
+
+
+@dataclass(frozen=True, slots=True)
+class AttendedBatches:
+    """A method's batches; asking for some is the sign that a step begins."""
+
+    batches: Batches
+    stop: Stop
+    beat: Callable[[], None]
+
+    def micro_batches(self, step: int) -> Sequence[Any]:
+        """Raises ``Stopped`` once the process was asked to stop."""
+        if self.stop():
+            raise Stopped("asked to stop")
+        self.beat()
+        return self.batches.micro_batches(step)

@@ -1,0 +1,114 @@
+"""After the last round: verdict, approval, publication. The lowest member acts, the others stand by.
+
+Every step is in the log once it is done, and the adapter in the store is named by its content: if the
+leader dies, the next one goes on where it left off.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from haversack_trainer.checkpoint.adapters import publish_adapter
+from haversack_trainer.checkpoint.manifest import Meta
+from haversack_trainer.contract.jobfile import JobFile
+from haversack_trainer.contract.records import Kind
+from haversack_trainer.contract.report import PeerState, Publication, Verdict
+from haversack_trainer.contract.spec import Approval
+from haversack_trainer.exchange.base import Exchange, Stop
+from haversack_trainer.exchange.log import RunState
+from haversack_trainer.objects.base import Store
+from haversack_trainer.report.events import Published, read_events
+from haversack_trainer.report.html import render
+
+from .entry import is_over
+from .judge import Judge
+from .recorder import Recorder
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What is left to do when all rounds are done."""
+
+    job: JobFile
+    exchange: Exchange
+    judge: Judge
+    store: Store
+    meta: Meta
+    recorder: Recorder
+    events_path: Path
+    stop: Stop
+
+    def run(self, load_consensus: Callable[[], None]) -> None:
+        """Returns when the run is over. ``load_consensus`` puts the run's adapter into the model."""
+        loaded = False
+        while not is_over(self.exchange.state, self._rounds):
+            self.exchange.wait_for(self._is_mine_or_over, self.stop)
+            if is_over(self.exchange.state, self._rounds):
+                return
+            if not loaded:
+                load_consensus()
+                loaded = True
+            self._next_step()
+
+    @property
+    def _rounds(self) -> int:
+        return self.job.training.rounds
+
+    def _is_mine_or_over(self, state: RunState) -> bool:
+        return state.leader == self.exchange.me or is_over(state, self._rounds)
+
+    def _next_step(self) -> None:
+        verdict = self.exchange.state.verdict
+        if verdict is None or verdict.round != self._rounds:
+            self._judge()
+        elif not self._is_approved(self.exchange.state):
+            _logger.info("the adapter passed its gate and waits for approval: haversack approve")
+            self.recorder.state(PeerState.WAITING)
+            self.exchange.wait_for(
+                lambda state: self._is_approved(state) or state.leader != self.exchange.me,
+                self.stop,
+            )
+        else:
+            self._publish(verdict)
+
+    def _judge(self) -> None:
+        self.recorder.state(PeerState.EVALUATING)
+        verdict = self.judge.verdict(self._rounds)
+        _logger.info("%s", verdict.reason)
+        self._append(Kind.VERDICT, verdict.model_dump_json(by_alias=True))
+        self.exchange.wait_for(lambda state: state.verdict is not None, self.stop)
+        self.recorder.catch_up()
+        if not verdict.passed:
+            self._store_report(None)
+
+    def _is_approved(self, state: RunState) -> bool:
+        automatic = self.job.evaluation.gate.approval is Approval.AUTOMATIC
+        return automatic or state.approved_by is not None
+
+    def _publish(self, verdict: Verdict) -> None:
+        folder = self.judge.write(self._rounds)
+        publication = publish_adapter(self.store, folder, verdict, self.meta)
+        _logger.info("published %s (%d bytes)", publication.uri, publication.size_bytes)
+        self.recorder.catch_up()
+        self._store_report(publication)
+        self._append(Kind.PUBLISHED, publication.model_dump_json(by_alias=True))
+        self.exchange.wait_for(lambda state: is_over(state, self._rounds), self.stop)
+
+    def _append(self, kind: Kind, body: str) -> None:
+        self.exchange.append(kind, self._rounds, body.encode())
+
+    def _store_report(self, publication: Publication | None) -> None:
+        """Before PUBLISHED is in the log: whoever sees that record finds the report."""
+        progress = self.recorder.overview(self.job.run, self._rounds)
+        events = read_events(self.events_path)
+        if publication is not None:
+            progress = progress.model_copy(update={"published": publication})
+            events.append(Published(publication=publication))
+        self.store.put("report.html", render(self.job, progress, events).encode())
+        lines = "".join(event.model_dump_json(by_alias=True) + "\n" for event in events)
+        self.store.put("events.jsonl", lines.encode())

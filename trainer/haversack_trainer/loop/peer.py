@@ -1,0 +1,187 @@
+"""A peer from JOIN to the end of its run."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from haversack_trainer.checkpoint.manifest import CheckpointError
+from haversack_trainer.contract.jobfile import JobFile
+from haversack_trainer.contract.records import Kind
+from haversack_trainer.contract.report import PeerState
+from haversack_trainer.exchange.base import Evicted, Exchange, ExchangeError, Stop, Stopped
+from haversack_trainer.exchange.log import RunState
+from haversack_trainer.method import CannotCatchUp, Method, Trainee
+from haversack_trainer.objects.base import StoreError
+
+from .entry import Entry, is_over
+from .finish import Finish
+from .judge import Judge
+from .recorder import Recorder
+from .saves import Saves
+from .snapshot import Snapshot
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Everything that a peer works with."""
+
+    job: JobFile
+    exchange: Exchange
+    model: Trainee
+    method: Method
+    entry: Entry
+    saves: Saves
+    judge: Judge
+    recorder: Recorder
+    finish: Finish
+    stop: Stop
+
+
+class Peer:
+    """Enters, trains, finishes; an evicted process joins again, a stopped one saves and leaves."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+        self._rounds = seat.job.training.rounds
+        self._fresh = Snapshot.of(0, seat.model, seat.method, after=None)
+        self._snapshot = self._fresh
+
+    def run(self) -> None:
+        """Returns when the run is over. Raises ``Stopped`` after saving, ``Refused``, ``ExchangeError``,
+        and ``StoreError`` where it cannot do without the store."""
+        try:
+            while not self._has_finished():
+                _logger.info("joining again")
+        except Stopped:
+            self._save_and_leave()
+            raise
+        self._seat.recorder.catch_up()
+        self._seat.recorder.state(PeerState.DONE)
+
+    def _has_finished(self) -> bool:
+        """One life as a member; False if it ended by eviction."""
+        seat = self._seat
+        try:
+            incarnation = seat.entry.join()
+            seat.recorder.state(PeerState.WAITING)
+            seat.entry.wait(incarnation)
+            if not is_over(seat.exchange.state, self._rounds):
+                self._adopt_state()
+                self._train()
+                seat.finish.run(self._load_consensus)
+        except Evicted as eviction:
+            _logger.warning("%s", eviction)
+            return False
+        return True
+
+    def _adopt_state(self) -> None:
+        """Come to the state before the open round, from the nearest one that there is."""
+        seat, state = self._seat, self._seat.exchange.state
+        base = self._nearest(state)
+        base.restore(seat.model, seat.method, self._fresh)
+        missed = [closed for closed in state.closed if closed.round >= base.round]
+        try:
+            seat.method.catch_up(missed, seat.exchange.fetch)
+        except CannotCatchUp as error:
+            _logger.warning("going on from the state after round %d: %s", base.round, error)
+            base.restore(seat.model, seat.method, self._fresh)
+        after = state.closed[-1] if state.closed else None
+        self._snapshot = Snapshot.of(state.round, seat.model, seat.method, after)
+
+    def _nearest(self, state: RunState) -> Snapshot:
+        """Raises ``StoreError`` or ``CheckpointError`` where only an unreadable checkpoint would do."""
+        base = self._snapshot if self._snapshot.belongs_to(state) else self._fresh
+        ref, start = state.checkpoint, state.start
+        if ref is None or ref.round <= base.round:
+            return base
+        try:
+            return self._seat.saves.load(ref)
+        except (StoreError, CheckpointError) as error:
+            if start is not None and base.round < start.round:
+                raise
+            _logger.warning("the checkpoint of round %d cannot be used: %s", ref.round, error)
+            return base
+
+    def _train(self) -> None:
+        seat = self._seat
+        seat.recorder.state(PeerState.TRAINING)
+        while seat.exchange.state.round < self._rounds:
+            self._one_round(seat.exchange.state.round)
+
+    def _one_round(self, round: int) -> None:
+        seat = self._seat
+        seat.recorder.begin(round)
+        seat.recorder.stepped(seat.method.local_step(round))
+        outgoing = seat.method.outgoing()
+        swap = seat.exchange.swap(round, outgoing, seat.stop)
+        metrics = seat.method.incoming(swap)
+        self._snapshot = Snapshot.of(round + 1, seat.model, seat.method, swap.closed)
+        seat.recorder.closed(len(outgoing.blob or b""), metrics)
+        self._keep(round + 1)
+
+    def _keep(self, done: int) -> None:
+        """Evaluate and save where this round asks for it."""
+        job = self._seat.job
+        is_leader = self._seat.exchange.state.leader == self._seat.exchange.me
+        if is_leader and done % job.evaluation.period_rounds == 0:
+            self._evaluate(done)
+        if done % job.checkpoint.period_rounds == 0 or done == self._rounds:
+            self._save(is_leader=is_leader)
+
+    def _evaluate(self, done: int) -> None:
+        seat = self._seat
+        seat.recorder.state(PeerState.EVALUATING)
+        self._load_consensus()
+        evaluation = seat.judge.evaluation(done)
+        seat.model.load_trainable_state(self._snapshot.tensors)
+        seat.exchange.append(
+            Kind.EVALUATION, done, evaluation.model_dump_json(by_alias=True).encode()
+        )
+        seat.recorder.state(PeerState.TRAINING)
+
+    def _save(self, *, is_leader: bool) -> None:
+        """Save the snapshot. A store that fails costs a checkpoint, not the run."""
+        seat, done = self._seat, self._snapshot.round
+        try:
+            seat.saves.own(self._snapshot)
+            if is_leader:
+                ref = seat.saves.shared(done, self._consensus())
+                seat.exchange.append(
+                    Kind.CHECKPOINT, done, ref.model_dump_json(by_alias=True).encode()
+                )
+        except (StoreError, CheckpointError) as error:
+            _logger.warning("no checkpoint after round %d: %s", done, error)
+            seat.recorder.checkpoint_failed(done, str(error))
+
+    def _consensus(self) -> dict[str, Tensor]:
+        """The run's adapter after the snapshot's round. The model must be in the snapshot's state."""
+        seat, closed, ref = self._seat, self._snapshot.after, self._seat.exchange.state.checkpoint
+        if closed is None and ref is not None and ref.round == self._snapshot.round:
+            return seat.saves.adapter(ref)
+        if closed is None:
+            return dict(self._snapshot.tensors)
+        try:
+            return seat.method.consensus(closed, seat.exchange.fetch)
+        except CannotCatchUp as error:
+            _logger.warning("this peer's own adapter stands in for the mean of all: %s", error)
+            return dict(self._snapshot.tensors)
+
+    def _load_consensus(self) -> None:
+        self._seat.model.load_trainable_state(self._consensus())
+
+    def _save_and_leave(self) -> None:
+        """SIGTERM: keep the last whole round. What does not work any more is said and left."""
+        seat, state = self._seat, self._seat.exchange.state
+        saved = state.checkpoint.round if state.checkpoint else 0
+        if self._snapshot.belongs_to(state) and self._snapshot.round > saved:
+            self._snapshot.restore(seat.model, seat.method, self._fresh)
+            try:
+                self._save(is_leader=state.leader == seat.exchange.me)
+            except ExchangeError as error:
+                _logger.warning("no checkpoint on leaving: %s", error)
+        seat.exchange.leave("stopped")

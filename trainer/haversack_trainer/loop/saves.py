@@ -1,0 +1,79 @@
+"""What a peer keeps in the store: the run's adapter as it stands, and each peer's own state beside it.
+
+The leader saves the consensus, from which anybody can go on. A method that has a state of its own (an
+optimizer's moments) is saved by each peer for itself, so that a resumed peer goes on exactly where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from torch import Tensor
+
+from haversack_trainer.checkpoint import states
+from haversack_trainer.checkpoint.manifest import Meta
+from haversack_trainer.checkpoint.tensors import (
+    decode_state,
+    decode_tensors,
+    encode_state,
+    encode_tensors,
+)
+from haversack_trainer.contract.membership import CheckpointRef
+from haversack_trainer.objects.base import Store
+
+from .snapshot import Snapshot
+
+ADAPTER: Final = "adapter.safetensors"
+EXTRA: Final = "method.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Saves:
+    """The checkpoints of one run, as one of its peers writes and reads them."""
+
+    store: Store
+    meta: Meta
+    peer: int
+    keep: int
+
+    def newest(self) -> CheckpointRef | None:
+        """The newest whole checkpoint of the run."""
+        return states.newest(self.store, self.meta.run)
+
+    def shared(self, round: int, tensors: Mapping[str, Tensor]) -> CheckpointRef:
+        """Save the run's adapter after ``round`` rounds. Raises ``StoreError``."""
+        ref = states.save(self.store, round, {ADAPTER: encode_tensors(tensors)}, self.meta)
+        states.prune(self.store, self.meta.run, self.keep)
+        return ref
+
+    def own(self, snapshot: Snapshot) -> None:
+        """Save what only this peer has, if there is anything. Raises ``StoreError``."""
+        if not snapshot.extra:
+            return
+        files = {
+            ADAPTER: encode_tensors(snapshot.tensors),
+            EXTRA: encode_state(snapshot.extra),
+        }
+        states.save(self.store, snapshot.round, files, self._own_meta)
+        states.prune(self.store, self._own_meta.run, self.keep)
+
+    def load(self, ref: CheckpointRef) -> Snapshot:
+        """The peer's own state at the checkpoint if it has one, otherwise everybody's.
+
+        Raises ``StoreError``, ``CheckpointError``."""
+        own = states.newest(self.store, self._own_meta.run)
+        if own is not None and own.round == ref.round:
+            files, _ = states.load(self.store, own)
+            return Snapshot(ref.round, decode_tensors(files[ADAPTER]), decode_state(files[EXTRA]))
+        return Snapshot(ref.round, self.adapter(ref))
+
+    def adapter(self, ref: CheckpointRef) -> dict[str, Tensor]:
+        """Everybody's state at the checkpoint."""
+        files, _ = states.load(self.store, ref)
+        return decode_tensors(files[ADAPTER])
+
+    @property
+    def _own_meta(self) -> Meta:
+        return self.meta.model_copy(update={"run": f"{self.meta.run}.peer-{self.peer}"})
