@@ -24,8 +24,11 @@ Quantity = Annotated[
 LabelValue = Annotated[
     str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)
 ]
-LabelKey = Annotated[str, Field(max_length=317)]
-"""As in ``[prefix/]name``; 253 + 1 + 63 characters."""
+LABEL_KEY_PATTERN: Final = (
+    r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+)
+MAX_LABEL_KEY_LENGTH: Final = 317
+"""253 of the optional prefix, a slash, 63 of the name."""
 ObjectName = Annotated[
     str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)
 ]
@@ -88,8 +91,11 @@ class TaintEffect(StrEnum):
 class Toleration(Frozen):
     """As in core/v1."""
 
-    key: LabelKey | None = Field(
-        default=None, min_length=1, description="Key of the taint. Default: every key."
+    key: str | None = Field(
+        default=None,
+        pattern=LABEL_KEY_PATTERN,
+        max_length=MAX_LABEL_KEY_LENGTH,
+        description="Key of the taint. Default: every key.",
     )
     operator: TolerationOperator = Field(
         default=TolerationOperator.EQUAL,
@@ -119,7 +125,7 @@ class Pool(Frozen):
         default=None, description="Devices; omit for CPU peers."
     )
     resources: Resources = Field(default=Resources(), description="CPU and memory of each peer.")
-    node_selector: dict[LabelKey, LabelValue] = Field(
+    node_selector: dict[str, LabelValue] = Field(
         default_factory=dict, max_length=16, description="Labels a node must have."
     )
     tolerations: list[Toleration] = Field(

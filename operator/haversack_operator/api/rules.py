@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from haversack_operator.api.job import MAX_PEERS, JobSpec
+from haversack_operator.api.job import LABEL_KEY_PATTERN, MAX_PEERS, JobSpec
 from haversack_operator.api.quantity import to_millis
 from haversack_trainer.contract.base import cel
 from haversack_trainer.contract.cards import METHODS, MethodCard
@@ -39,9 +39,6 @@ _ADDRESS: Final = (
     r"|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?|file://)(/[^\s]*)?"
 )
 _CLIMBS: Final = r"/\.\.(/|$)"
-_LABEL_KEY: Final = (
-    r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-)
 
 
 def _is_address(uri: str) -> bool:
@@ -218,8 +215,8 @@ _POOLS: Final = (
     ),
     Rule(
         "spec.pools[]",
-        f"!has(self.nodeSelector) || self.nodeSelector.all(key, key.matches(r'^{_LABEL_KEY}$'))",
-        lambda pool: all(re.fullmatch(_LABEL_KEY, key, re.ASCII) for key in pool.node_selector),
+        f"!has(self.nodeSelector) || self.nodeSelector.all(key, key.matches(r'{LABEL_KEY_PATTERN}'))",
+        lambda pool: all(re.fullmatch(LABEL_KEY_PATTERN, key) for key in pool.node_selector),
         "nodeSelector: a key is a label's name with an optional prefix, like example.com/pool",
     ),
     Rule(
@@ -231,14 +228,6 @@ _POOLS: Final = (
             else toleration.key is not None
         ),
         "operator: Exists takes no value, Equal needs a key; remove the value or add the key",
-    ),
-    Rule(
-        "spec.pools[].tolerations[]",
-        f"!has(self.key) || self.key.matches(r'^{_LABEL_KEY}$')",
-        lambda toleration: (
-            toleration.key is None or bool(re.fullmatch(_LABEL_KEY, toleration.key, re.ASCII))
-        ),
-        "key: a key is a label's name with an optional prefix, like example.com/pool",
     ),
     Rule(
         "spec.pools[].tolerations[]",

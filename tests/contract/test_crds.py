@@ -1,0 +1,62 @@
+"""The CRDs, the methods and the chart say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from haversack_operator.api.crd import definitions, job_definition
+from haversack_operator.api.schema import Schema, at
+from haversack_trainer.contract.cards import METHODS
+
+ROOT = Path(__file__).parents[2]
+MAX_BYTES = 256 * 1024
+"""What ``kubectl apply`` can keep in an annotation."""
+
+
+def openapi(definition: dict[str, Any]) -> Schema:
+    schema: Schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def parts(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
+    """The schema and all below it."""
+    yield path, schema
+    for name, inner in schema.get("properties", {}).items():
+        yield from parts(inner, f"{path}.{name}")
+    if "items" in schema:
+        yield from parts(schema["items"], f"{path}[]")
+
+
+def test_the_union_has_a_member_for_every_method_and_no_other() -> None:
+    method = at(openapi(job_definition()), "spec.method")
+    assert set(method["properties"]["type"]["enum"]) == set(METHODS)
+    assert set(method["properties"]) == {"type"} | {card.member for card in METHODS.values()}
+
+
+@pytest.mark.parametrize("definition", definitions(), ids=lambda d: d["metadata"]["name"])
+def test_every_field_is_described_and_bounded(definition: dict[str, Any]) -> None:
+    whole = openapi(definition)
+    for root in ("spec", "status"):
+        for path, schema in parts(at(whole, root), root):
+            assert path.endswith("[]") or schema.get("description"), path
+            if schema["type"] == "string":
+                assert "enum" in schema or "maxLength" in schema, path
+            if schema["type"] == "array":
+                assert "maxItems" in schema, path
+            if "additionalProperties" in schema:
+                assert "maxProperties" in schema, path
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "crds").glob("*.yaml")), ids=lambda p: p.name)
+def test_the_chart_has_the_same_crds_and_keeps_them(path: Path) -> None:
+    plain = yaml.safe_load(path.read_text())
+    copies = ROOT / "charts/haversack/charts/crds/templates"
+    kept = yaml.safe_load((copies / path.name).read_text())
+    assert kept["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    assert kept == plain
+    assert path.stat().st_size < MAX_BYTES

@@ -1,0 +1,257 @@
+"""Manifests that the API server and ``parse_spec`` must judge alike.
+
+``BASE`` is accepted. A case sets fields of it; paths are as in the rules (``pools[]`` is the first
+pool).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from crd_bounds import SAMPLES, Bound, a_value, bounds
+
+from haversack_operator.api.crd import job_definition
+from haversack_operator.api.schema import Schema, at
+
+BASE: Final[dict[str, Any]] = {
+    "apiVersion": "haversack.dev/v1alpha1",
+    "kind": "FineTuneJob",
+    "metadata": {"name": "base", "namespace": "default"},
+    "spec": {
+        "model": {"uri": "hf://owner/name", "task": "SequenceClassification"},
+        "dataset": {"uri": "s3://corpus/support"},
+        "adapter": {},
+        "method": {"type": "DecLoRA"},
+        "training": {},
+        "pools": [{"name": "cpu", "peers": {"replicas": 2}}],
+        "storage": {"uri": "s3://bucket/runs"},
+    },
+}
+Edits = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The same object accepted and, with another value somewhere, rejected."""
+
+    name: str
+    accepted: Edits
+    rejected: Edits
+    says: str = ""
+    """Part of the message, where a rule of ours speaks; bounds have the server's own words."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@cache
+def job_schema() -> Schema:
+    schema: Schema = job_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def put(whole: dict[str, Any], schema: Schema, path: str, value: Any) -> None:
+    """Set the field at a path; objects on the way are made with what they require."""
+    steps = path.replace("[]", ".[]").replace("{}", ".{}").split(".")
+    target: Any = whole
+    for depth, step in enumerate(steps, 1):
+        key = {"[]": 0, "{}": "key"}.get(step, step)
+        if depth == len(steps):
+            target[key] = value
+            return
+        if isinstance(key, str) and key not in target:
+            here = ".".join(steps[:depth]).replace(".[]", "[]")
+            target[key] = (
+                [SAMPLES[f"{here}[]"].copy()]
+                if f"{here}[]" in SAMPLES
+                else a_value(at(schema, here))
+            )
+        target = target[key]
+
+
+def edited(edits: Edits) -> dict[str, Any]:
+    """``BASE`` with these fields set."""
+    whole = copy.deepcopy(BASE)
+    schema = job_schema()
+    for path, value in edits.items():
+        put(whole, schema, path, value)
+    return whole
+
+
+def pools(*counts: tuple[int, int]) -> list[dict[str, Any]]:
+    return [
+        {"name": f"p{number}", "peers": {"replicas": replicas, "min": least}}
+        for number, (replicas, least) in enumerate(counts)
+    ]
+
+
+_PART: Final = "spec.dataset.partition"
+_TOLERATION: Final = "spec.pools[].tolerations[]"
+_NAME: Final = "metadata.name"
+_TWO_POOLS: Final = {"spec.pools": pools((0, 0), (1, 0))}
+
+_CONTEXTS: Final[dict[str, Edits]] = {
+    f"{_PART}.alpha": {f"{_PART}.type": "Dirichlet"},
+    f"{_PART}.shardsPerPeer": {f"{_PART}.type": "Shards"},
+    f"{_PART}.column": {f"{_PART}.type": "ByColumn"},
+    f"{_PART}.sizes": {f"{_PART}.type": "Sizes", "spec.pools[].peers.replicas": 256},
+    f"{_PART}.sizes[]": {
+        f"{_PART}.type": "Sizes",
+        f"{_PART}.sizes": [1],
+        "spec.pools[].peers.replicas": 1,
+    },
+    "spec.training.microBatchSize": {"spec.training.batchSize": 65_536},
+    "spec.placement.minPeers": {"spec.pools[].peers.replicas": 256},
+    "spec.pools[].peers.min": {
+        "spec.pools[].peers.replicas": 256,
+        "spec.placement.minPeers": 256,
+    },
+    "spec.pools[].peers.replicas:type": _TWO_POOLS,
+    "spec.pools[].peers.replicas:minimum": _TWO_POOLS,
+    f"{_TOLERATION}.tolerationSeconds": {f"{_TOLERATION}.effect": "NoExecute"},
+    f"{_TOLERATION}.value": {f"{_TOLERATION}": {"key": "edge"}},
+    "spec.method.spsa": {"spec.method.type": "SPSA"},
+}
+"""What else must be set for a bound to be the only thing that a value breaks."""
+
+
+def _context(bound: Bound) -> Edits:
+    """That of the bound itself, or else of the nearest part above it."""
+    path = str(bound)
+    while path and path not in _CONTEXTS:
+        path = path[: max(path.rfind("."), path.rfind(":"), path.rfind("["))] if path else ""
+    return _CONTEXTS.get(path, {})
+
+
+def bound_cases() -> list[Case]:
+    """One case for every bound below ``spec``."""
+    return [
+        Case(
+            str(bound),
+            {**_context(bound), bound.path: bound.accepted},
+            {**_context(bound), bound.path: bound.rejected},
+        )
+        for bound in bounds(at(job_schema(), "spec"), "spec")
+    ]
+
+
+RULE_CASES: Final = (
+    Case("name of 40", {_NAME: "a" * 40}, {_NAME: "a" * 41}, "metadata.name"),
+    Case("name is a label", {_NAME: "a-1"}, {_NAME: "1.a"}, "metadata.name"),
+    *(
+        Case(
+            f"{place} {bad}",
+            {f"spec.{place}.uri": good},
+            {f"spec.{place}.uri": bad},
+            "uri: write s3://bucket/prefix",
+        )
+        for place in ("model", "dataset", "dataset.heldOut", "storage")
+        for good, bad in (
+            ("file:///a/b", "file://a/b"),
+            ("pvc://claim/a", "pvc://Claim/a"),
+            ("s3://bucket/a..b", "s3://bucket/../b"),
+            ("s3://bucket", "s3:///bucket"),
+        )
+    ),
+    Case(
+        "revision without hf",
+        {"spec.model.revision": "main"},
+        {"spec.model.revision": "main", "spec.model.uri": "file:///model"},
+        "revision: only hf://",
+    ),
+    Case(
+        "alpha without Dirichlet",
+        {f"{_PART}.type": "Dirichlet", f"{_PART}.alpha": "0.3"},
+        {f"{_PART}.type": "IID", f"{_PART}.alpha": "0.3"},
+        "alpha: goes with",
+    ),
+    Case(
+        "alpha of zero",
+        {f"{_PART}.type": "Dirichlet", f"{_PART}.alpha": "0.0000001"},
+        {f"{_PART}.type": "Dirichlet", f"{_PART}.alpha": "0.0"},
+        "above 0",
+    ),
+    Case(
+        "shardsPerPeer without Shards",
+        {f"{_PART}.type": "Shards", f"{_PART}.shardsPerPeer": 3},
+        {f"{_PART}.shardsPerPeer": 3},
+        "shardsPerPeer: goes with",
+    ),
+    Case(
+        "ByColumn without column",
+        {f"{_PART}.type": "ByColumn", f"{_PART}.column": "site"},
+        {f"{_PART}.type": "ByColumn"},
+        "column: goes with",
+    ),
+    Case("column without ByColumn", {}, {f"{_PART}.column": "site"}, "column: goes with"),
+    Case(
+        "Sizes without sizes",
+        {f"{_PART}.type": "Sizes", f"{_PART}.sizes": [1, 3]},
+        {f"{_PART}.type": "Sizes"},
+        "sizes: goes with",
+    ),
+    Case("sizes without Sizes", {}, {f"{_PART}.sizes": [1, 3]}, "sizes: goes with"),
+    Case(
+        "one size per peer",
+        {f"{_PART}.type": "Sizes", f"{_PART}.sizes": [1, 3]},
+        {f"{_PART}.type": "Sizes", f"{_PART}.sizes": [1, 3, 1]},
+        "one size per peer",
+    ),
+    Case(
+        "Dirichlet without labels",
+        {f"{_PART}.type": "Dirichlet", "spec.model.task": "ImageClassification"},
+        {f"{_PART}.type": "Dirichlet", "spec.model.task": "CausalLM"},
+        "split by label",
+    ),
+    Case(
+        "Text has no labels",
+        {"spec.dataset.format": "Text", "spec.model.task": "CausalLM"},
+        {"spec.dataset.format": "Text"},
+        "dataset.format: Text",
+    ),
+    Case(
+        "Text has no columns",
+        {"spec.dataset.format": "JSONL", f"{_PART}.type": "ByColumn", f"{_PART}.column": "c"},
+        {
+            "spec.dataset.format": "Text",
+            "spec.model.task": "MaskedLM",
+            f"{_PART}.type": "ByColumn",
+            f"{_PART}.column": "c",
+        },
+        "dataset.format: Text",
+    ),
+    Case(
+        "dropout below 1",
+        {"spec.adapter.lora.dropout": "0.999"},
+        {"spec.adapter.lora.dropout": "1.0"},
+        "dropout: must be below 1",
+    ),
+    Case(
+        "SPSA with dropout",
+        {"spec.method.type": "SPSA", "spec.adapter.lora.dropout": "0.00"},
+        {"spec.method.type": "SPSA", "spec.adapter.lora.dropout": "0.05"},
+        "adapter.lora.dropout: SPSA",
+    ),
+    Case(
+        "another method's member",
+        {"spec.method.decLoRA": {}},
+        {"spec.method.spsa": {}},
+        "spsa",
+    ),
+    Case(
+        "another method's member, the other way",
+        {"spec.method": {"type": "SPSA", "spsa": {"directions": 2}}},
+        {"spec.method": {"type": "SPSA", "decLoRA": {}}},
+        "decLoRA",
+    ),
+    Case(
+        "micro-batch above batch",
+        {"spec.training": {"batchSize": 8, "microBatchSize": 8}},
+        {"spec.training": {"batchSize": 8, "microBatchSize": 9}},
+        "microBatchSize: may not exceed",
+    ),
+)
