@@ -1,0 +1,104 @@
+"""``assign``: the whole of placement in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from haversack_operator.snapshot import Assignment, Node
+
+from . import exact, greedy
+from .bound import bounds
+from .demand import Demand
+from .explain import shortfall
+from .milp import Limits
+from .order import crossings, in_order
+from .plan import Infeasible, Level, Plan
+from .problem import Ints, Problem, Score, build
+
+BEST_FIT: Final = "best-fit and local search"
+HIGHS: Final = "HiGHS"
+DEFAULT_LIMITS: Final = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The solvers' answer, before peers have numbers."""
+
+    counts: Ints
+    bounds: Score
+    solver: str
+    impossible: bool = False
+    """It is proven that nothing satisfies the gang."""
+
+
+def assign(
+    demand: Demand,
+    nodes: Sequence[Node],
+    keep: Sequence[Assignment] = (),
+    limits: Limits = DEFAULT_LIMITS,
+) -> Plan | Infeasible:
+    """A place and a micro-batch for as many peers as fit, and at least for the gang's minimum.
+
+    Peers in ``keep`` stay where they are and as they are, unless their node is not in ``nodes``;
+    what they use must not be in the nodes' ``used``. The order of ``nodes`` makes no difference.
+    """
+    if not nodes:
+        return Infeasible("there is no node", (), proven=True)
+    problem = build(demand, nodes, keep)
+    found = _solve(problem, limits)
+    reasons = shortfall(problem, found.counts)
+    if not problem.satisfies_gang(found.counts):
+        return Infeasible(_why(problem, found), reasons, proven=found.impossible)
+    assignments = in_order(problem, found.counts)
+    return Plan(assignments, _levels(problem, found, assignments), found.solver, reasons)
+
+
+def _solve(problem: Problem, limits: Limits) -> Found:
+    """Best-fit and local search; the integer program where that is not proven to be the best."""
+    start = greedy.solve(problem)
+    feasible = problem.satisfies_gang(start)
+    reached = greedy.score(problem, start)
+    known = bounds(problem, int(start.sum()))
+    most = int(problem.want.sum()) - known.left_out
+    impossible = most < max(problem.total_floor, int(problem.floor.sum()))
+    if (feasible and reached == known) or impossible or not problem.capacity.any():
+        return Found(start, known, BEST_FIT, impossible=impossible or not feasible)
+    solved = exact.solve(problem, start if feasible else None, known, limits)
+    if solved.counts is None:
+        return Found(start, known, HIGHS, impossible=solved.bounds is None)
+    return Found(solved.counts, solved.bounds or known, HIGHS)
+
+
+def _levels(
+    problem: Problem, found: Found, assignments: tuple[Assignment, ...]
+) -> tuple[Level, ...]:
+    value = greedy.score(problem, found.counts)
+    crossed = crossings(problem, assignments)
+    bound = found.bounds
+    if crossed != value.crossings:
+        # Kept peers stand in the way of the best order, so what was proven given it does not hold.
+        bound = Score(
+            bound.left_out, bound.crossings, *bounds(problem, int(found.counts.sum()))[2:]
+        )
+    num_placed = len(assignments)
+    return (
+        Level("peers placed", num_placed, num_placed + value.left_out - bound.left_out),
+        Level("zone crossings", crossed, bound.crossings),
+        Level("stranded MiB", value.stranded_mebibytes, bound.stranded_mebibytes),
+        Level("cost per 10,000 hours", value.cost, bound.cost),
+        Level("micro-batch halvings", value.halvings, bound.halvings),
+    )
+
+
+def _why(problem: Problem, found: Found) -> str:
+    demand = problem.demand
+    placed = len(problem.kept) + int(found.counts.sum())
+    wanted = sum(kind.replicas for kind in demand.kinds)
+    minimum = max(demand.min_peers, sum(kind.min for kind in demand.kinds))
+    doubt = "" if found.impossible else " (none better was found)"
+    return (
+        f"{placed} of {wanted} peers can be placed together{doubt}; "
+        f"at least {minimum} are needed, with each pool's minimum"
+    )

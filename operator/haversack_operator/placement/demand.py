@@ -1,0 +1,125 @@
+"""What a job asks of placement: kinds of peers, how many of each, and the fewest to start with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from haversack_operator.api.job import JobSpec, Pool, Toleration
+from haversack_operator.api.quantity import to_bytes, to_millis
+from haversack_trainer.contract.cards import METHODS, MethodCard
+
+DEFAULT_NUM_TARGETS = 2
+"""Query and value, as ``LoraSpec.target_modules`` defaults to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A micro-batch, and the peak of a peer that uses it."""
+
+    micro_batch_size: int
+    peak_bytes: int
+    """0 when the model's size is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceAsk:
+    """What one peer asks of its node's accelerators."""
+
+    resource_name: str
+    count: int
+    memory_bytes: int
+    """Memory that each device must have; 0 for any."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerKind:
+    """The peers of one pool; they differ in nothing but their ordinal."""
+
+    pool: str
+    first_peer: int
+    """Ordinal of the pool's first peer."""
+    replicas: int
+    min: int
+    cpu_millis: int
+    memory_bytes: int
+    """Request and limit."""
+    candidates: tuple[Candidate, ...]
+    """Wanted micro-batch first, then smaller ones."""
+    devices: DeviceAsk | None = None
+    architecture: str | None = None
+    node_selector: Mapping[str, str] | None = None
+    tolerations: tuple[Toleration, ...] = ()
+
+    @property
+    def peers(self) -> range:
+        """Their ordinals."""
+        return range(self.first_peer, self.first_peer + self.replicas)
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Everything of a job that placement needs to know."""
+
+    kinds: tuple[PeerKind, ...]
+    min_peers: int
+    ring: bool
+    """True when peers exchange with ring neighbours; False when everybody needs everybody."""
+
+
+def demand_of(spec: JobSpec) -> Demand:
+    """The demand of a valid spec. Ordinals run through the pools in their order."""
+    card = METHODS[spec.method["type"]]
+    candidates = _candidates(spec, card)
+    kinds: list[PeerKind] = []
+    first = 0
+    for pool in spec.pools:
+        kinds.append(_kind(pool, first, candidates))
+        first += pool.peers.replicas
+    return Demand(tuple(kinds), spec.placement.min_peers, card.ring_edges)
+
+
+def _kind(pool: Pool, first_peer: int, candidates: tuple[Candidate, ...]) -> PeerKind:
+    return PeerKind(
+        pool=pool.name,
+        first_peer=first_peer,
+        replicas=pool.peers.replicas,
+        min=pool.peers.min,
+        cpu_millis=to_millis(pool.resources.cpu),
+        memory_bytes=to_bytes(pool.resources.memory),
+        candidates=candidates,
+        devices=_devices(pool),
+        architecture=pool.architecture and pool.architecture.value,
+        node_selector=pool.node_selector,
+        tolerations=tuple(pool.tolerations),
+    )
+
+
+def _devices(pool: Pool) -> DeviceAsk | None:
+    if (ask := pool.accelerator) is None:
+        return None
+    return DeviceAsk(ask.resource_name, ask.count, to_bytes(ask.memory or "0"))
+
+
+def _candidates(spec: JobSpec, card: MethodCard) -> tuple[Candidate, ...]:
+    """The wanted micro-batch, then powers of two that divide the batch."""
+    batch = spec.training.batch_size
+    wanted = min(spec.training.micro_batch_size or batch, batch)
+    footprint, lora = spec.model.footprint, spec.adapter.lora
+    if footprint is None:
+        return (Candidate(wanted, 0),)
+    powers = (2**exponent for exponent in range(wanted.bit_length() - 1, -1, -1))
+    sizes = [wanted, *(size for size in powers if size < wanted and batch % size == 0)]
+    return tuple(
+        Candidate(
+            size,
+            card.memory.peak_bytes(
+                footprint,
+                rank=lora.rank,
+                num_targets=len(lora.target_modules or ()) or DEFAULT_NUM_TARGETS,
+                max_length=spec.dataset.max_length,
+                micro_batch=size,
+            ),
+        )
+        for size in sizes
+    )

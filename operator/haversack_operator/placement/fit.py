@@ -1,0 +1,171 @@
+"""Does one peer fit one node, with which micro-batch, and if not, why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from haversack_operator.api.job import Toleration
+from haversack_operator.api.names import NODE_ACCELERATOR_MEMORY, NODE_UNIFIED_MEMORY
+from haversack_operator.api.quantity import QuantityError, to_bytes
+from haversack_operator.snapshot import Node, Taint
+
+from .demand import Candidate, PeerKind
+
+ARCH_LABEL: Final = "kubernetes.io/arch"
+GFD_MEMORY: Final = "nvidia.com/gpu.memory"
+"""Per device, in MiB, as written by NVIDIA's GPU feature discovery."""
+GFD_REPLICAS: Final = "nvidia.com/gpu.replicas"
+"""Time-slicing multiplies devices, not their memory."""
+UNIFIED_HEADROOM_PERCENT: Final = 15
+"""Part of a unified memory that CUDA, display and system need beside the pods."""
+_CORDONED: Final = Taint("node.kubernetes.io/unschedulable", "NoSchedule")
+
+
+class Obstacle(Enum):
+    """Why a node does not do, the most fundamental first."""
+
+    NOT_READY = auto()
+    ARCHITECTURE = auto()
+    SELECTOR = auto()
+    TAINT = auto()
+    DEVICES = auto()
+    DEVICE_MEMORY_UNKNOWN = auto()
+    DEVICE_MEMORY = auto()
+    MICRO_BATCH = auto()
+    CPU = auto()
+    MEMORY = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """One obstacle, with what the node has and what the peer asks (numbers in base units)."""
+
+    obstacle: Obstacle
+    have: int | str = ""
+    want: int | str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a node has left for the job's peers, read from the node once."""
+
+    node: Node
+    cpu_millis: int
+    memory_bytes: int
+    unified: bool
+    device_memory: int | None
+    """Of one device; None when nobody labelled it."""
+
+    def devices(self, resource_name: str) -> int:
+        have = self.node.allocatable.devices.get(resource_name, 0)
+        return max(0, have - self.node.used.devices.get(resource_name, 0))
+
+
+def room_of(node: Node) -> Room:
+    """What is left on a node. On unified memory (Jetson) some is kept back."""
+    unified = node.labels.get(NODE_UNIFIED_MEMORY) == "true"
+    total = node.allocatable.memory_bytes
+    usable = total - total * UNIFIED_HEADROOM_PERCENT // 100 if unified else total
+    memory = max(0, usable - node.used.memory_bytes)
+    labelled = _labelled_memory(node)
+    return Room(
+        node=node,
+        cpu_millis=max(0, node.allocatable.cpu_millis - node.used.cpu_millis),
+        memory_bytes=memory,
+        unified=unified,
+        device_memory=min(memory, labelled or memory) if unified else labelled,
+    )
+
+
+def memory_need(kind: PeerKind, *, unified: bool) -> int:
+    """Bytes of the node's memory that a peer takes."""
+    on_device = kind.devices.memory_bytes if kind.devices and unified else 0
+    return max(kind.memory_bytes, on_device)
+
+
+def misfits(kind: PeerKind, room: Room) -> tuple[Misfit, ...]:
+    """Everything that keeps one peer off an otherwise empty node; empty if it fits."""
+    return (*_by_label(kind, room.node), *_by_device(kind, room), *_by_amount(kind, room))
+
+
+def choose(kind: PeerKind, room: Room) -> Candidate | None:
+    """The largest micro-batch whose peak fits; the limits do not depend on who else is there."""
+    limit = _peak_limit(kind, room)
+    return next((one for one in kind.candidates if limit is None or one.peak_bytes <= limit), None)
+
+
+def tolerated(taint: Taint, tolerations: tuple[Toleration, ...]) -> bool:
+    """As kube-scheduler sees it (core/v1 ``Toleration``)."""
+    return taint.effect == "PreferNoSchedule" or any(_tolerates(one, taint) for one in tolerations)
+
+
+def _tolerates(toleration: Toleration, taint: Taint) -> bool:
+    if toleration.effect not in (None, taint.effect):
+        return False
+    if toleration.operator == "Exists":
+        return toleration.key in (None, "", taint.key)
+    return toleration.key == taint.key and (toleration.value or "") == taint.value
+
+
+def _by_label(kind: PeerKind, node: Node) -> Iterator[Misfit]:
+    if not node.ready:
+        yield Misfit(Obstacle.NOT_READY)
+    arch = node.labels.get(ARCH_LABEL, "unknown")
+    if kind.architecture not in (None, arch):
+        yield Misfit(Obstacle.ARCHITECTURE, arch, kind.architecture or "")
+    for key, value in sorted((kind.node_selector or {}).items()):
+        if node.labels.get(key) != value:
+            yield Misfit(Obstacle.SELECTOR, "", f"{key}={value}")
+            break
+    for taint in (*node.taints, *((_CORDONED,) if node.unschedulable else ())):
+        if not tolerated(taint, kind.tolerations):
+            value = f"={taint.value}" if taint.value else ""
+            yield Misfit(Obstacle.TAINT, f"{taint.key}{value}:{taint.effect}")
+            break
+
+
+def _by_device(kind: PeerKind, room: Room) -> Iterator[Misfit]:
+    ask = kind.devices
+    if ask is None:
+        return
+    if (free := room.devices(ask.resource_name)) < ask.count:
+        yield Misfit(Obstacle.DEVICES, free, ask.count)
+    if room.device_memory is None:
+        if ask.memory_bytes:
+            yield Misfit(Obstacle.DEVICE_MEMORY_UNKNOWN)
+    elif not room.unified and room.device_memory < ask.memory_bytes:
+        yield Misfit(Obstacle.DEVICE_MEMORY, room.device_memory, ask.memory_bytes)
+
+
+def _by_amount(kind: PeerKind, room: Room) -> Iterator[Misfit]:
+    if choose(kind, room) is None:
+        limit = _peak_limit(kind, room)
+        yield Misfit(Obstacle.MICRO_BATCH, limit or 0, kind.candidates[-1].peak_bytes)
+    if room.cpu_millis < kind.cpu_millis:
+        yield Misfit(Obstacle.CPU, room.cpu_millis, kind.cpu_millis)
+    need = memory_need(kind, unified=room.unified)
+    if room.memory_bytes < need:
+        yield Misfit(Obstacle.MEMORY, room.memory_bytes, need)
+
+
+def _peak_limit(kind: PeerKind, room: Room) -> int | None:
+    """Bytes that a step may take: the device's memory, or the pod's limit where memory is one."""
+    if kind.devices is None or room.unified:
+        return kind.memory_bytes
+    return room.device_memory
+
+
+def _labelled_memory(node: Node) -> int | None:
+    try:
+        if NODE_ACCELERATOR_MEMORY in node.labels:
+            return to_bytes(node.labels[NODE_ACCELERATOR_MEMORY])
+        if GFD_MEMORY in node.labels:
+            shared_by = max(1, int(node.labels.get(GFD_REPLICAS, "1")))
+            return int(node.labels[GFD_MEMORY]) * 2**20 // shared_by
+    except (QuantityError, ValueError):
+        # A label that makes no sense says nothing.
+        return None
+    return None

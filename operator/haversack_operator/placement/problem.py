@@ -1,0 +1,202 @@
+"""Demand and nodes as arrays. Shapes: K kinds, N nodes (by name), R resources, Z zones.
+
+Peers of a kind are alike, so a solution is a matrix of counts, ``counts[k, n]``; ``ring`` turns
+counts into ordinals afterwards. Resources are in units of the greatest common divisor of what is
+asked of them: sums of needs stay exact and small, and nodes that differ by less become alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import gcd
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haversack_operator.api.names import NODE_ZONE
+from haversack_operator.snapshot import Assignment, Node
+
+from .demand import Candidate, Demand, PeerKind
+from .fit import Room, choose, memory_need, misfits, room_of
+from .waste import waste_of
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+class Score(NamedTuple):
+    """A solution's objectives, smaller is better; compared in this order."""
+
+    left_out: int
+    crossings: int
+    stranded_mebibytes: int
+    cost: int
+    halvings: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """What the solvers see. Peers that are kept in place are already taken off."""
+
+    demand: Demand
+    rooms: tuple[Room, ...]
+    zones: tuple[str, ...]
+    zone_of: Ints
+    """(N) index into ``zones``."""
+    free: Ints
+    """(N, R)"""
+    need: Ints
+    """(K, N, R); unified memory makes it depend on the node."""
+    capacity: Ints
+    """(K, N): peers of this kind alone that fit the node."""
+    choice: Mapping[tuple[int, int], Candidate]
+    """(k, n) to the micro-batch."""
+    waste: Ints
+    """(3, K, N): what one peer costs in each of the last three objectives."""
+    want: Ints
+    """(K): peers yet to place."""
+    floor: Ints
+    """(K): fewest of them, by the pools' minima."""
+    total_floor: int
+    """Fewest over all kinds, by the gang's minimum."""
+    kept: tuple[Assignment, ...]
+    kept_zones: Bools
+    """(K, Z): where kept peers are."""
+
+    def presence(self, counts: Ints) -> Bools:
+        """(K, Z): which kinds are in which zones."""
+        found = self.kept_zones.copy()
+        kinds, nodes = np.nonzero(counts)
+        found[kinds, self.zone_of[nodes]] = True
+        return found
+
+    def left(self, counts: Ints) -> Ints:
+        """(N, R): what is free beside ``counts``."""
+        taken: Ints = np.einsum("kn,knr->nr", counts, self.need)
+        return self.free - taken
+
+    def satisfies_gang(self, counts: Ints) -> bool:
+        placed = counts.sum(axis=1)
+        return bool((placed >= self.floor).all() and placed.sum() >= self.total_floor)
+
+
+def more_that_fit(left: Ints, need: Ints, capacity: Ints) -> Ints:
+    """(N): further peers of one kind that fit; ``need`` (N, R), ``capacity`` (N) as if empty."""
+    per_resource = np.where(need > 0, left // np.maximum(need, 1), np.iinfo(np.int64).max)
+    fits: Ints = np.minimum(capacity, per_resource.min(axis=1))
+    return fits
+
+
+def build(demand: Demand, nodes: Sequence[Node], keep: Sequence[Assignment]) -> Problem:
+    """The arrays. Kept peers whose node is gone, or whose pool is another now, are placed anew."""
+    rooms = tuple(room_of(node) for node in sorted(nodes, key=lambda node: node.name))
+    kinds = demand.kinds
+    kept = _still_there(kinds, rooms, keep)
+    zones, zone_of = _zones(rooms)
+    free, need = _amounts(kinds, rooms, kept)
+    num_kept = np.array([sum(one.pool == kind.pool for one in kept) for kind in kinds], np.int64)
+    want = np.array([kind.replicas for kind in kinds], np.int64) - num_kept
+    floor = np.array([min(kind.min, kind.replicas) for kind in kinds], np.int64) - num_kept
+    choice = _choices(kinds, rooms)
+    return Problem(
+        demand=demand,
+        rooms=rooms,
+        zones=zones,
+        zone_of=zone_of,
+        free=free,
+        need=need,
+        capacity=_capacity(choice, want, free, need),
+        choice=choice,
+        waste=_waste(kinds, rooms, choice),
+        want=want,
+        floor=np.maximum(floor, 0),
+        total_floor=max(0, demand.min_peers - len(kept)),
+        kept=kept,
+        kept_zones=_kept_zones(kinds, rooms, zone_of, kept),
+    )
+
+
+def _still_there(
+    kinds: Sequence[PeerKind], rooms: Sequence[Room], keep: Sequence[Assignment]
+) -> tuple[Assignment, ...]:
+    names = {room.node.name for room in rooms}
+    pool_of = {peer: kind.pool for kind in kinds for peer in kind.peers}
+    there = {
+        one.peer: one for one in keep if one.node in names and pool_of.get(one.peer) == one.pool
+    }
+    return tuple(there[peer] for peer in sorted(there))
+
+
+def _zones(rooms: Sequence[Room]) -> tuple[tuple[str, ...], Ints]:
+    names = [room.node.labels.get(NODE_ZONE, "") for room in rooms]
+    zones, zone_of = np.unique(names, return_inverse=True)
+    return tuple(str(zone) for zone in zones), zone_of.astype(np.int64)
+
+
+def _amounts(
+    kinds: Sequence[PeerKind], rooms: Sequence[Room], kept: Sequence[Assignment]
+) -> tuple[Ints, Ints]:
+    """Free (N, R) beside the kept peers, and needed (K, N, R), in units of the common divisor."""
+    resources = sorted({kind.devices.resource_name for kind in kinds if kind.devices})
+    free = np.array(
+        [
+            [room.cpu_millis, room.memory_bytes, *(room.devices(name) for name in resources)]
+            for room in rooms
+        ],
+        np.int64,
+    )
+    need = np.array([[_need(kind, room, resources) for room in rooms] for kind in kinds], np.int64)
+    row = {kind.pool: k for k, kind in enumerate(kinds)}
+    column = {room.node.name: n for n, room in enumerate(rooms)}
+    for one in kept:
+        free[column[one.node]] -= need[row[one.pool], column[one.node]]
+    units = np.array([max(1, gcd(*np.unique(amounts).tolist())) for amounts in need.T], np.int64)
+    return np.maximum(free, 0) // units, need // units
+
+
+def _need(kind: PeerKind, room: Room, resources: Sequence[str]) -> list[int]:
+    ask = kind.devices
+    counts = [ask.count if ask and ask.resource_name == name else 0 for name in resources]
+    return [kind.cpu_millis, memory_need(kind, unified=room.unified), *counts]
+
+
+def _choices(kinds: Sequence[PeerKind], rooms: Sequence[Room]) -> dict[tuple[int, int], Candidate]:
+    return {
+        (k, n): candidate
+        for k, kind in enumerate(kinds)
+        for n, room in enumerate(rooms)
+        if not misfits(kind, room) and (candidate := choose(kind, room))
+    }
+
+
+def _capacity(
+    choice: Mapping[tuple[int, int], Candidate], want: Ints, free: Ints, need: Ints
+) -> Ints:
+    allowed = np.zeros(need.shape[:2], np.int64)
+    for k, n in choice:
+        allowed[k, n] = want[k]
+    return np.stack([more_that_fit(free, need[k], allowed[k]) for k in range(len(need))])
+
+
+def _waste(
+    kinds: Sequence[PeerKind],
+    rooms: Sequence[Room],
+    choice: Mapping[tuple[int, int], Candidate],
+) -> Ints:
+    waste = np.zeros((3, len(kinds), len(rooms)), np.int64)
+    for (k, n), candidate in choice.items():
+        waste[:, k, n] = waste_of(kinds[k], rooms[n], candidate)
+    return waste
+
+
+def _kept_zones(
+    kinds: Sequence[PeerKind], rooms: Sequence[Room], zone_of: Ints, kept: Sequence[Assignment]
+) -> Bools:
+    row = {kind.pool: k for k, kind in enumerate(kinds)}
+    zone = {room.node.name: zone_of[n] for n, room in enumerate(rooms)}
+    found = np.zeros((len(kinds), int(zone_of.max()) + 1), bool)
+    for one in kept:
+        found[row[one.pool], zone[one.node]] = True
+    return found

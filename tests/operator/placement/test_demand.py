@@ -1,0 +1,86 @@
+"""From a spec to kinds of peers, their ordinals and their micro-batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from haversack_operator.api.job import JobSpec
+from haversack_operator.placement.demand import demand_of
+from haversack_trainer.contract.cards import METHODS
+from haversack_trainer.contract.spec import Footprint
+
+MINILM = {"parameters": 22_700_000, "hiddenSize": 384, "numLayers": 6}
+
+
+def a_spec(method: str = "DecLoRA", **changes: Any) -> JobSpec:
+    return JobSpec.model_validate(
+        {
+            "model": {
+                "uri": "file:///models/minilm",
+                "task": "SequenceClassification",
+                "footprint": changes.pop("footprint", None),
+            },
+            "dataset": {"uri": "file:///data/texts.jsonl"},
+            "method": {"type": method, METHODS[method].member: {}},
+            "pools": [{"name": "cpu"}],
+            "storage": {"uri": "file:///store"},
+            **changes,
+        }
+    )
+
+
+def test_ordinals_run_through_the_pools() -> None:
+    pools = [
+        {"name": "a", "peers": {"replicas": 3, "min": 1}},
+        {"name": "b", "peers": {"replicas": 0}},
+        {
+            "name": "c",
+            "peers": {"replicas": 2},
+            "architecture": "arm64",
+            "accelerator": {"count": 1, "memory": "6Gi"},
+            "resources": {"cpu": "1500m", "memory": "10Gi"},
+        },
+    ]
+    demand = demand_of(a_spec(pools=pools, placement={"minPeers": 4}))
+    assert [list(kind.peers) for kind in demand.kinds] == [[0, 1, 2], [], [3, 4]]
+    assert demand.min_peers == 4
+    edge = demand.kinds[2]
+    assert (edge.cpu_millis, edge.memory_bytes, edge.architecture) == (1500, 10 * 2**30, "arm64")
+    assert edge.devices is not None
+    assert edge.devices.memory_bytes == 6 * 2**30
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_the_card_tells_whether_neighbours_matter(method: str) -> None:
+    assert demand_of(a_spec(method)).ring is METHODS[method].ring_edges
+
+
+@pytest.mark.parametrize(
+    ("training", "sizes"),
+    [
+        ({"batchSize": 32}, [32, 16, 8, 4, 2, 1]),
+        ({"batchSize": 32, "microBatchSize": 8}, [8, 4, 2, 1]),
+        ({"batchSize": 24}, [24, 8, 4, 2, 1]),
+        ({"batchSize": 4, "microBatchSize": 64}, [4, 2, 1]),
+    ],
+)
+def test_micro_batches_to_choose_from(training: dict[str, int], sizes: list[int]) -> None:
+    kind = demand_of(a_spec(training=training, footprint=MINILM)).kinds[0]
+    assert [one.micro_batch_size for one in kind.candidates] == sizes
+    peaks = [one.peak_bytes for one in kind.candidates]
+    assert peaks == sorted(peaks, reverse=True)
+
+
+def test_peaks_are_the_card_s() -> None:
+    kind = demand_of(a_spec(footprint=MINILM)).kinds[0]
+    expected = METHODS["DecLoRA"].memory.peak_bytes(
+        Footprint.model_validate(MINILM), rank=8, num_targets=2, max_length=128, micro_batch=1
+    )
+    assert kind.candidates[-1].peak_bytes == expected
+
+
+def test_without_the_model_s_size_every_peer_does_as_told() -> None:
+    kind = demand_of(a_spec(training={"batchSize": 32, "microBatchSize": 8})).kinds[0]
+    assert [one.micro_batch_size for one in kind.candidates] == [8]
