@@ -23,11 +23,11 @@ def node_lists(draw: st.DrawFn, most: int = 4) -> list[Node]:
     return [
         a_node(
             f"n{number}",
-            cpu=draw(st.integers(0, 6)),
-            memory=draw(st.integers(0, 12)),
+            cpu=draw(st.integers(1, 8)),
+            memory=draw(st.integers(2, 14)),
             devices=draw(st.integers(0, 2)),
             zone=draw(st.sampled_from(["", "a", "b"])),
-            arch=draw(st.sampled_from(["amd64", "arm64"])),
+            arch=draw(st.sampled_from(["amd64", "amd64", "arm64"])),
             labels=draw(
                 st.sampled_from(
                     [
@@ -53,15 +53,15 @@ def demands(draw: st.DrawFn, most: int = 3) -> Demand:
                 f"p{number}",
                 first=kinds[-1].peers.stop if kinds else 0,
                 replicas=replicas,
-                minimum=draw(st.integers(0, min(1, replicas))),
+                minimum=min(replicas, draw(st.sampled_from([0, 0, 0, 1]))),
                 cpu=draw(st.integers(1, 3)),
                 memory=draw(st.integers(1, 5)),
-                devices=draw(st.integers(0, 2)),
-                arch=draw(st.sampled_from([None, None, "arm64"])),
+                devices=draw(st.sampled_from([0, 0, 1, 2])),
+                arch=draw(st.sampled_from([None, None, None, "arm64"])),
                 candidates=SIZES,
             )
         )
-    return a_demand(*kinds, gang=draw(st.integers(1, 3)), ring=draw(st.booleans()))
+    return a_demand(*kinds, gang=draw(st.integers(1, 2)), ring=draw(st.booleans()))
 
 
 def solutions(problem: Problem) -> Iterator[Ints]:
