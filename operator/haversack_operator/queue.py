@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import heapq
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,9 @@ class Backoff:
         """Seconds to wait after the ``num_errors``-th error in a row; ``spread`` is in [0, 1)."""
         base = min(self.first_seconds * 2.0 ** min(num_errors - 1, 30), self.most_seconds)
         return base * (1 + self.jitter * spread)
+
+
+BACKOFF: Final = Backoff()
 
 
 @dataclass
@@ -57,10 +61,6 @@ class DueQueue(Generic[K]):
             self._sequence += 1
             heapq.heappush(self._heap, (at, self._sequence, key))
 
-    def forget(self, key: K) -> None:
-        """Nothing is due for ``key`` any more."""
-        self._due.pop(key, None)
-
     def take(self) -> K | None:
         """A key that is due and that nobody works on; the caller owes a ``done``."""
         held: list[tuple[float, int, K]] = []
@@ -68,7 +68,7 @@ class DueQueue(Generic[K]):
         while found is None and self._heap and self._heap[0][0] <= self.clock():
             entry = heapq.heappop(self._heap)
             if self._due.get(entry[2]) != entry[0]:
-                continue  # an earlier request took its place, or it was forgotten
+                continue  # an earlier request took its place
             if entry[2] in self._busy:
                 held.append(entry)
             else:
@@ -92,7 +92,8 @@ class DueQueue(Generic[K]):
 
 
 Pass = Callable[[K], Awaitable[float | None]]
-"""One look at a key: returns in how many seconds it wants the next one, None for the re-sync."""
+"""One look at a key. Returns in how many seconds it wants the next one: None for the re-sync, infinity
+for never."""
 
 
 class Worker(Generic[K]):
@@ -105,7 +106,8 @@ class Worker(Generic[K]):
         clock: Clock,
         max_concurrent: int = 8,
         resync_seconds: float = 600.0,
-        backoff: Backoff = Backoff(),
+        backoff: Backoff = BACKOFF,
+        expected: type[Exception] = TimeoutError,
         spread: Callable[[], float] = random.random,
     ) -> None:
         self.queue: DueQueue[K] = DueQueue(clock)
@@ -113,6 +115,7 @@ class Worker(Generic[K]):
         self._max_concurrent = max_concurrent
         self._resync_seconds = resync_seconds
         self._backoff = backoff
+        self._expected = expected
         self._spread = spread
         self._errors: dict[K, int] = {}
         self._wake = asyncio.Event()
@@ -122,11 +125,6 @@ class Worker(Generic[K]):
         """Ask for a pass over ``key``."""
         self.queue.add(key, delay)
         self._wake.set()
-
-    def forget(self, key: K) -> None:
-        """The job is gone."""
-        self.queue.forget(key)
-        self._errors.pop(key, None)
 
     async def run(self) -> None:
         """Work until cancelled; passes under way are then waited for."""
@@ -158,14 +156,16 @@ class Worker(Generic[K]):
     async def _pass(self, key: K) -> None:
         try:
             wanted = await self._work(key)
-        except Exception:  # one job's error must not end the work on all others
+        except Exception as error:  # one job's error must not end the work on all others
             self._errors[key] = self._errors.get(key, 0) + 1
             delay = self._backoff.delay(self._errors[key], self._spread())
-            log.exception("pass over %s failed; again in %.1f s", key, delay)
+            told = None if isinstance(error, self._expected) else error
+            log.warning("%s: %s; again in %.1f s", key, error, delay, exc_info=told)
             self.queue.add(key, delay)
         else:
             self._errors.pop(key, None)
-            resync = self._resync_seconds * (1 + 0.2 * self._spread())
-            self.queue.add(key, resync if wanted is None else min(wanted, resync))
+            if wanted != math.inf:
+                resync = self._resync_seconds * (1 + 0.2 * self._spread())
+                self.queue.add(key, resync if wanted is None else min(wanted, resync))
         finally:
             self.queue.done(key)
