@@ -1,0 +1,152 @@
+"""One persistent mutual-TLS connection to the hub, and the one place where its errors become ours.
+
+Standard library only: a long-poll must be breakable from another thread, which no pool offers, and the
+name to verify differs from the address to dial.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPMessage
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from .base import Evicted, ExchangeError, Refused
+
+CONNECT_SECONDS: Final = 10.0
+INCARNATION_HEADER: Final = "Haversack-Incarnation"
+"""Which process of a peer is speaking."""
+NEXT_HEADER: Final = "Haversack-Next"
+HEAD_HEADER: Final = "Haversack-Head"
+STORE_HEADER: Final = "Haversack-Store"
+"""Random name of the hub's disk: another one means that log and blobs were lost."""
+MAX_BLOB_BYTES: Final = 2**30
+"""The hub takes no larger ones."""
+
+_PASSING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+_REFUSING_ALERTS: Final = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED", "HANDSHAKE_FAILURE")
+
+
+class LinkDown(ExchangeError):
+    """The hub cannot be reached just now, or cannot serve; trying again may help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A response, read whole."""
+
+    status: int
+    headers: HTTPMessage
+    body: bytes = field(repr=False)
+
+    @property
+    def sentence(self) -> str:
+        """The hub's word on an error."""
+        try:
+            return str(json.loads(self.body)["error"])
+        except (ValueError, KeyError, TypeError):
+            return f"the hub answered {self.status}"
+
+    def raise_for_status(self) -> Reply:
+        """Raises ``Evicted`` (410), ``LinkDown`` (5xx, 408, 429) or ``Refused`` (any other error)."""
+        if self.status < HTTPStatus.BAD_REQUEST:
+            return self
+        if self.status == HTTPStatus.GONE:
+            raise Evicted(self.sentence)
+        if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR or self.status in _PASSING:
+            raise LinkDown(self.sentence)
+        raise Refused(self.sentence)
+
+
+def client_context(tls_dir: Path) -> ssl.SSLContext:
+    """Trusts this job's CA only and shows the peer's own certificate. Raises ``ExchangeError``."""
+    try:
+        context = ssl.create_default_context(cafile=str(tls_dir / "ca.crt"))
+        context.load_cert_chain(tls_dir / "tls.crt", tls_dir / "tls.key")
+    except OSError as error:
+        raise ExchangeError(
+            f"{tls_dir} must hold a readable ca.crt, tls.crt and tls.key of this job: {error}"
+        ) from error
+    return context
+
+
+class Line:
+    """A connection that is made on demand and made again after it broke. For one thread."""
+
+    def __init__(self, url: str, hub_name: str, context: ssl.SSLContext) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "https" or not parts.hostname:
+            raise ExchangeError(f"the hub's address must be https://host:port, not {url!r}")
+        self._host, self._port = parts.hostname, parts.port or 443
+        self._hub_name, self._context = hub_name, context
+        self._connection: HTTPConnection | None = None
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float = 60.0,
+    ) -> Reply:
+        """One request. Raises ``LinkDown``, or ``Refused`` if one side does not trust the other."""
+        try:
+            connection = self._connection or self._connect()
+            if connection.sock is not None:
+                connection.sock.settimeout(timeout_seconds)
+            connection.request(method, path, body=body, headers=dict(headers or {}))
+            response = connection.getresponse()
+            reply = Reply(response.status, response.headers, response.read())
+        except ssl.SSLError as error:
+            self.close()
+            raise self._translate(error) from error
+        except (OSError, HTTPException) as error:
+            self.close()
+            raise LinkDown(f"the hub at {self._host}:{self._port}: {error!r}") from error
+        if response.will_close:
+            self.close()
+        return reply
+
+    def abort(self) -> None:
+        """Break the connection from another thread: a request under way raises ``LinkDown``."""
+        connection = self._connection
+        if connection is not None and connection.sock is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Free the connection; the next request makes a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _connect(self) -> HTTPConnection:
+        raw = socket.create_connection((self._host, self._port), timeout=CONNECT_SECONDS)
+        try:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            secured = self._context.wrap_socket(raw, server_hostname=self._hub_name)
+        except BaseException:
+            raw.close()
+            raise
+        connection = HTTPConnection(self._host, self._port)
+        connection.sock = secured
+        # Left on, it would dial again without TLS after the connection broke.
+        connection.auto_open = 0
+        self._connection = connection
+        return connection
+
+    def _translate(self, error: ssl.SSLError) -> ExchangeError:
+        reason = error.reason or ""
+        if any(alert in reason for alert in _REFUSING_ALERTS):
+            return Refused(
+                f"this peer and the hub {self._hub_name} do not trust one another ({reason}): "
+                "both need certificates of this job's CA"
+            )
+        return LinkDown(f"the hub at {self._host}:{self._port}: {error!r}")

@@ -1,0 +1,194 @@
+"""The hub's HTTP rim: requests in, ``Core`` asked, sentences out. Decides nothing itself."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from haversack_trainer.contract.records import OPERATOR, CorruptRecord
+from haversack_trainer.contract.report import PeerReport
+from haversack_trainer.exchange.admission import Forged
+from haversack_trainer.exchange.base import Evicted, Refused
+from haversack_trainer.exchange.wire import (
+    HEAD_HEADER,
+    INCARNATION_HEADER,
+    MAX_BLOB_BYTES,
+    NEXT_HEADER,
+    STORE_HEADER,
+)
+
+from .blobs import Blobs, Incoming
+from .core import Behind, Core, Settling
+from .journal import NotStored
+from .publisher import Publisher
+from .tls import caller
+
+MAX_APPEND_BYTES: Final = 2**20
+MAX_REFILL_BYTES: Final = 2**30
+_CHUNK_BYTES: Final = 2**20
+_BYTES: Final = "application/octet-stream"
+_STATUS: Final[dict[type[Exception], int]] = {
+    CorruptRecord: 400,
+    Forged: 403,
+    Refused: 409,
+    Evicted: 410,
+    NotStored: 507,
+    Settling: 503,
+}
+_POSITION: Final = re.compile(r"[0-9]{1,12}")
+_SECONDS: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?")
+_COUNTED: Final = frozenset({400, 403, 409, 413})
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Hub:
+    """The handlers of one run."""
+
+    def __init__(self, core: Core, blobs: Blobs, publisher: Publisher, store: str) -> None:
+        self._core, self._blobs, self._publisher, self._store = core, blobs, publisher, store
+
+    def application(self) -> web.Application:
+        app = web.Application(middlewares=[self._guard], client_max_size=MAX_APPEND_BYTES)
+        app.add_routes(
+            [
+                web.post("/v1/runs/{run}/log", self._append),
+                web.get("/v1/runs/{run}/log", self._read),
+                web.post("/v1/runs/{run}/refill", self._refill),
+                web.put("/v1/runs/{run}/blobs/{digest}", self._put_blob),
+                web.get("/v1/runs/{run}/blobs/{digest}", self._get_blob),
+                web.put("/v1/runs/{run}/peers/{peer}/report", self._report),
+                web.get("/v1/runs/{run}/progress", self._progress),
+            ]
+        )
+        return app
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Every request: whose is it; and every refusal: one sentence, counted."""
+        try:
+            run = self._core.book.run
+            if request.match_info.get("run", run) != run:
+                raise Forged(f"this hub serves run {run!r} only")
+            request["caller"] = caller(request.get_extra_info("peercert"), run)
+            return await handler(request)
+        except web.HTTPException as error:
+            return self._refusal(error.status, error.reason)
+        except tuple(_STATUS) as error:
+            status = next(code for kind, code in _STATUS.items() if isinstance(error, kind))
+            return self._refusal(status, str(error))
+
+    def _refusal(self, status: int, sentence: str) -> web.Response:
+        if status in _COUNTED:
+            self._core.num_refused += 1
+        return web.json_response({"error": sentence}, status=status)
+
+    async def _append(self, request: web.Request) -> web.Response:
+        frames = await request.read()
+        appended = self._core.append(request["caller"], frames, _incarnation(request))
+        await self._publisher.confirm()
+        return web.json_response({"position": appended.position, "next": appended.next})
+
+    async def _read(self, request: web.Request) -> web.Response:
+        start, seconds = _position(request), _seconds(request)
+        try:
+            self._core.poll(request["caller"], _incarnation(request), start, _head(request))
+        except Behind as error:
+            headers = {NEXT_HEADER: str(len(self._core))}
+            return web.json_response({"error": str(error)}, status=409, headers=headers)
+        if seconds:
+            # A poll is a heartbeat: it may not be held for longer than a fraction of the lease.
+            await self._publisher.wait(start, min(seconds, self._core.lease_seconds / 3))
+        tail = self._core.read(start, max(start, self._publisher.durable))
+        headers = {
+            NEXT_HEADER: str(tail.next),
+            HEAD_HEADER: tail.head.hex(),
+            STORE_HEADER: self._store,
+        }
+        return web.Response(body=tail.frames, headers=headers, content_type=_BYTES)
+
+    async def _refill(self, request: web.Request) -> web.Response:
+        _peers_only(request)
+        frames = bytearray()
+        async for chunk in request.content.iter_chunked(_CHUNK_BYTES):
+            frames += chunk
+            if len(frames) > MAX_REFILL_BYTES:
+                raise web.HTTPRequestEntityTooLarge(MAX_REFILL_BYTES, len(frames))
+        self._core.refill(bytes(frames), _head(request))
+        await self._publisher.confirm()
+        return web.json_response({"next": len(self._core)})
+
+    async def _put_blob(self, request: web.Request) -> web.Response:
+        _peers_only(request)
+        self._core.check_alive(request["caller"], _incarnation(request))
+        digest = request.match_info["digest"]
+        if (request.content_length or 0) > MAX_BLOB_BYTES:
+            raise web.HTTPRequestEntityTooLarge(MAX_BLOB_BYTES, request.content_length or 0)
+        incoming = self._blobs.receive(digest)
+        try:
+            await _receive(request, incoming)
+            await asyncio.to_thread(incoming.commit)
+        finally:
+            incoming.discard()
+        return web.json_response({"digest": digest}, status=201)
+
+    async def _get_blob(self, request: web.Request) -> web.StreamResponse:
+        digest = request.match_info["digest"]
+        if not self._blobs.has(digest):
+            return self._refusal(404, f"this hub has no blob {digest}")
+        return web.FileResponse(self._blobs.path(digest), headers={"Content-Type": _BYTES})
+
+    async def _report(self, request: web.Request) -> web.Response:
+        if request.match_info["peer"] != str(request["caller"]):
+            raise Forged(f"peer {request['caller']} reported for peer {request.match_info['peer']}")
+        try:
+            report = PeerReport.model_validate_json(await request.read())
+        except ValidationError as error:
+            raise CorruptRecord("the report cannot be read") from error
+        self._core.report(request["caller"], _incarnation(request), report)
+        return web.Response(status=204)
+
+    async def _progress(self, _request: web.Request) -> web.Response:
+        text = self._core.progress().model_dump_json(by_alias=True)
+        return web.Response(text=text, content_type="application/json")
+
+
+async def _receive(request: web.Request, incoming: Incoming) -> None:
+    received = 0
+    async for chunk in request.content.iter_chunked(_CHUNK_BYTES):
+        received += len(chunk)
+        if received > MAX_BLOB_BYTES:
+            raise web.HTTPRequestEntityTooLarge(MAX_BLOB_BYTES, received)
+        await asyncio.to_thread(incoming.write, chunk)
+
+
+def _incarnation(request: web.Request) -> str:
+    return request.headers.get(INCARNATION_HEADER, "")
+
+
+def _head(request: web.Request) -> str:
+    return request.headers.get(HEAD_HEADER, "")
+
+
+def _peers_only(request: web.Request) -> None:
+    if request["caller"] == OPERATOR:
+        raise Forged("only peers bring blobs and refills")
+
+
+def _position(request: web.Request) -> int:
+    text = request.query.get("from", "0")
+    if not _POSITION.fullmatch(text):
+        raise CorruptRecord("the query's 'from' must be a position in the log")
+    return int(text)
+
+
+def _seconds(request: web.Request) -> float:
+    text = request.query.get("wait", "0")
+    if not _SECONDS.fullmatch(text):
+        raise CorruptRecord("the query's 'wait' must be a number of seconds")
+    return float(text)

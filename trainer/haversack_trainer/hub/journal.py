@@ -1,0 +1,148 @@
+"""The log on disk: append-only segment files that are never left with half a record.
+
+A file ``log-<position>.seg`` holds frames from that position on. ``store.json`` names the run and gives
+the disk a random name, by which peers notice that a hub came back with another disk.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from haversack_trainer.contract.records import CorruptRecord, Record, decode
+
+SEGMENT_BYTES: Final = 16 * 2**20
+_logger: Final = logging.getLogger(__name__)
+
+
+class HubError(Exception):
+    """The hub cannot start or go on; says what to change."""
+
+
+class NotStored(Exception):
+    """The disk did not take a record or blob; nothing of it is left, and later ones may fit."""
+
+
+class Journal:
+    """Recovers on opening; afterwards append-only. One process at a time."""
+
+    def __init__(
+        self,
+        folder: Path,
+        run: str,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        write: Callable[[int, bytes], int] = os.write,
+    ) -> None:
+        self._folder, self._segment_bytes, self._write = folder, segment_bytes, write
+        folder.mkdir(parents=True, exist_ok=True)
+        self.store = _claim(folder / "store.json", run)
+        self.was_cut = False
+        """Whether opening found a torn or damaged end and cut it off."""
+        self.recovered: list[Record] = []
+        self._size = 0
+        self._swap = Lock()
+        """Held while the file is synced or exchanged for the next."""
+        self._file = self._open_newest(self._recover())
+
+    def append(self, frame: bytes) -> None:
+        """Write one frame, all of it or nothing. Raises ``NotStored``."""
+        if self._size >= self._segment_bytes:
+            self._roll()
+        try:
+            done = 0
+            while done < len(frame):
+                done += self._write(self._file, frame[done:])
+        except OSError as error:
+            os.ftruncate(self._file, self._size)
+            raise NotStored(
+                f"the hub's disk at {self._folder} took no more records ({error.strerror}): make room there"
+            ) from error
+        self._size += len(frame)
+        self._position += 1
+
+    def sync(self) -> None:
+        """Wait until all that was appended is on the disk. Safe beside ``append`` in another thread.
+
+        Raises ``OSError``; after that the disk's state is unknown and the hub must not go on.
+        """
+        with self._swap:
+            os.fdatasync(self._file)
+
+    def close(self) -> None:
+        with self._swap:
+            os.fdatasync(self._file)
+            os.close(self._file)
+
+    def _recover(self) -> Path | None:
+        """Reads all segments; returns the newest one."""
+        segments = sorted(self._folder.glob("log-*.seg"))
+        for segment in segments:
+            if int(segment.stem.removeprefix("log-")) != len(self.recovered):
+                raise HubError(
+                    f"{segment} does not follow on {len(self.recovered)} records: empty {self._folder}, "
+                    "and a peer will bring the log back"
+                )
+            self._read(segment)
+        self._position = len(self.recovered)
+        return segments[-1] if segments else None
+
+    def _read(self, segment: Path) -> None:
+        data, good = segment.read_bytes(), 0
+        try:
+            for record in decode(data):
+                self.recovered.append(record)
+                good += record.num_bytes
+        except CorruptRecord as error:
+            _logger.warning("%s is cut at byte %d of %d: %s", segment, good, len(data), error)
+            os.truncate(segment, good)
+            self.was_cut = True
+        self._size = good
+
+    def _open_newest(self, segment: Path | None) -> int:
+        path = segment or self._folder / f"log-{self._position:012}.seg"
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        _sync_folder(self._folder)
+        return file
+
+    def _roll(self) -> None:
+        try:
+            file = self._open_newest(None)
+        except OSError as error:
+            raise NotStored(f"the hub's disk at {self._folder} is full: make room there") from error
+        with self._swap:
+            os.fdatasync(self._file)
+            os.close(self._file)
+            self._file, self._size = file, 0
+
+
+def _claim(path: Path, run: str) -> str:
+    """The disk's random name, made at first use. Raises ``HubError`` if the disk is another run's."""
+    if not path.exists():
+        store = secrets.token_hex(8)
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps({"run": run, "store": store}))
+        part.replace(path)
+        return store
+    try:
+        found = json.loads(path.read_text())
+        owner, store = str(found["run"]), str(found["store"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise HubError(f"{path} cannot be read: empty {path.parent}") from error
+    if owner != run:
+        raise HubError(f"{path.parent} holds the log of run {owner!r}, not of {run!r}: use another")
+    return store
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,130 @@
+"""Puts a hub together and runs it until it is asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from .app import Hub
+from .blobs import Blobs
+from .core import Core
+from .journal import HubError, Journal, NotStored
+from .publisher import Publisher
+from .tls import server_context
+
+_KEEPALIVE_SECONDS: Final = 600.0
+"""Peers are silent on their writing connection for the whole of a round's local work."""
+_logger: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """What a hub needs to know."""
+
+    run: str
+    folder: Path
+    """For the log and blobs; what is there is read back."""
+    tls_dir: Path
+    """With ``ca.crt``, ``tls.crt``, ``tls.key``."""
+    host: str = "0.0.0.0"  # noqa: S104 - a pod's own network; who may talk is decided by certificates
+    port: int = 8443
+    rounds: int = 0
+    """Of the whole run, for its progress."""
+    lease_seconds: float = 60.0
+    attempt: int = 0
+    """Pods this hub has had before: above 0, an empty folder means that a log was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningHub:
+    port: int
+    core: Core
+    failed: asyncio.Event
+    """Set when the disk failed under the hub: it must be stopped."""
+
+
+@asynccontextmanager
+async def running(
+    settings: HubSettings, clock: Callable[[], float] = time.monotonic
+) -> AsyncIterator[RunningHub]:
+    """A hub that listens while the context is open. Raises ``HubError``."""
+    context = server_context(settings.tls_dir)
+    journal = Journal(settings.folder / "log", settings.run)
+    core = Core(
+        settings.run,
+        journal,
+        rounds=settings.rounds,
+        lease_seconds=settings.lease_seconds,
+        clock=clock,
+        recovered=journal.recovered,
+        incomplete=journal.was_cut or (settings.attempt > 0 and not journal.recovered),
+    )
+    blobs = Blobs(settings.folder / "blobs", clock)
+    publisher = Publisher(core, journal.sync)
+    app = Hub(core, blobs, publisher, journal.store).application()
+    runner = web.AppRunner(
+        app, access_log=None, keepalive_timeout=_KEEPALIVE_SECONDS, shutdown_timeout=0.5
+    )
+    await runner.setup()
+    keeper = asyncio.create_task(_keep(core, blobs, publisher))
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port, ssl_context=context, backlog=1024)
+        try:
+            await site.start()
+        except OSError as error:
+            raise HubError(
+                f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): set LISTEN to a free address"
+            ) from error
+        yield RunningHub(runner.addresses[0][1], core, publisher.failed)
+    finally:
+        keeper.cancel()
+        publisher.announce()
+        await _close(runner)
+        journal.close()
+
+
+async def serve(settings: HubSettings) -> None:
+    """Run until SIGTERM or SIGINT. Raises ``HubError`` if the hub cannot start or its disk fails."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with running(settings) as hub:
+        _logger.info("hub of %s on port %d, %d records", settings.run, hub.port, len(hub.core))
+        waits = [asyncio.create_task(event.wait()) for event in (stopped, hub.failed)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        if hub.failed.is_set():
+            raise HubError(f"the disk at {settings.folder} failed while records were written to it")
+
+
+async def _close(runner: web.AppRunner) -> None:
+    """Answer what is under way, then hang up at once: a peer that is away would never say goodbye."""
+    connections = runner.server.connections if runner.server else []
+    transports = [connection.transport for connection in connections]
+    await runner.cleanup()
+    for transport in transports:
+        if transport is not None:
+            transport.abort()
+    await asyncio.sleep(0)
+
+
+async def _keep(core: Core, blobs: Blobs, publisher: Publisher) -> None:
+    """Leases and old blobs, for as long as the hub runs."""
+    while True:
+        await asyncio.sleep(min(1.0, core.lease_seconds / 4))
+        try:
+            core.tick()
+        except NotStored as error:
+            _logger.warning("%s", error)
+        await publisher.confirm()
+        blobs.sweep(core.needed_blobs())
