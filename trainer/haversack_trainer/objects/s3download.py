@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
@@ -47,7 +48,8 @@ class _Arrival:
         if self.at and answer["ResponseMetadata"]["HTTPStatusCode"] != _PARTIAL_CONTENT:
             self.restart()  # the server knows no ranges
         self.size, self.etag = self.at + int(answer["ContentLength"]), answer["ETag"]
-        with answer["Body"] as body:
+        # Not ``with body``: that would enter the raw stream below, which takes a short body for a whole one.
+        with closing(answer["Body"]) as body:
             while chunk := body.read(CHUNK_BYTES):
                 self.file.write(chunk)
                 self.digest.update(chunk)

@@ -25,7 +25,8 @@ _BUSY_CODES: Final = {
 }  # fmt: skip
 _BUSY_STATUS: Final = {408, 429, 500, 502, 503, 504}
 _AWAY: Final = (
-    boto.HTTPClientError,  # and with it: no connection, time-outs, resets, TLS
+    boto.ConnectionError,
+    boto.HTTPClientError,
     boto.IncompleteReadError,
     boto.ResponseStreamingError,
 )
@@ -133,7 +134,11 @@ _TABLE: Final[tuple[tuple[str, type[StoreError], _Sentence], ...]] = (
     ("BadDigest InvalidDigest XAmzContentChecksumMismatch", Damaged, _damaged),
     ("XAmzContentSHA256Mismatch", Damaged, _damaged),
     ("NoSuchBucket InvalidBucketName", StoreError, _no_bucket),
-    ("InvalidAccessKeyId InvalidClientTokenId SignatureDoesNotMatch", StoreError, _refused),
+    (
+        "InvalidAccessKeyId InvalidClientTokenId SignatureDoesNotMatch XAdminUserNotFound",
+        StoreError,
+        _refused,
+    ),
     ("AccessDenied AllAccessDisabled InvalidToken ExpiredToken 401 403", StoreError, _refused),
     ("PermanentRedirect AuthorizationHeaderMalformed 301", StoreError, _region),
     ("IllegalLocationConstraintException", StoreError, _region),
