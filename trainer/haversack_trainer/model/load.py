@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ _AUTO: Final = {
 }
 _PEFT_TASK: Final = {Task.SEQUENCE_CLASSIFICATION: "SEQ_CLS", Task.CAUSAL_LM: "CAUSAL_LM"}
 _HEADS: Final = ("classifier", "score")
+_VOCABULARIES: Final = ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken")
 _THIRD_PARTY: Final = (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError)
 
 
@@ -106,6 +108,9 @@ def _head(job: JobFile, path: Path, config: Any) -> TaskHead:
 def _tokenizer(path: Path, task: Task) -> Any:
     from transformers import AutoTokenizer
 
+    # Without any of these files transformers would make up an empty vocabulary.
+    if not any(file for pattern in _VOCABULARIES for file in path.glob(pattern)):
+        raise ModelError(f"{path} holds no tokenizer ({', '.join(_VOCABULARIES)}); add the model's")
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     except _THIRD_PARTY as error:
@@ -167,11 +172,14 @@ def _with_lora(job: JobFile, base: _Base, path: Path) -> tuple[Any, Any]:
         lora_alpha=spec.alpha,
         lora_dropout=float(spec.dropout),
         target_modules=targets,
-        modules_to_save=whole,
+        modules_to_save=list(whole) if whole else None,
         fan_in_fan_out=_is_transposed(base.model, targets),
     )
     try:
-        model = get_peft_model(base.model, lora, adapter_name=ADAPTER)
+        with warnings.catch_warnings():
+            # peft 0.21 still asks for a property that transformers 5.23 has renamed.
+            warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+            model = get_peft_model(base.model, lora, adapter_name=ADAPTER)
     except _THIRD_PARTY as error:
         raise ModelError(f"LoRA cannot be put on the model: {_first_line(error)}") from error
     lora.modules_to_save = whole  # without the names that peft adds on suspicion
