@@ -26,6 +26,8 @@ from chart import (
 )
 from control_plane import ControlPlane, running
 
+from haversack_operator.main import parse_options
+
 pytestmark = pytest.mark.cluster
 
 VALUES: list[dict[str, Any]] = [
@@ -119,6 +121,21 @@ def _short_names(plane: ControlPlane) -> list[str]:
     told = plane.kubectl("get", "crd", "finetunejobs.haversack.dev", "-o", "json")
     names: list[str] = json.loads(told)["spec"]["names"]["shortNames"]
     return names
+
+
+def test_the_operator_understands_its_arguments() -> None:
+    values = {"watch.namespaces": ["team-a", "team-b"], "trainer.image": "trainer:2"}
+    options = parse_options(_arguments(values))
+    assert options.namespaces == ("team-a", "team-b")
+    assert options.trainer_image == "trainer:2"
+    assert options.metrics_port == 8080
+    assert parse_options(_arguments({})).namespaces == ()
+
+
+def _arguments(values: dict[str, Any]) -> list[str]:
+    pod = of_kind(render(values), "Deployment")["spec"]["template"]["spec"]
+    arguments: list[str] = pod["containers"][0]["args"]
+    return arguments
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "Pod"])
