@@ -72,16 +72,15 @@ def run(request: Request, hook: Hook | None = None) -> int:
 
 
 async def _train(request: Request, hook: Hook | None) -> tuple[str, Outcome]:
-    given = jobfile.read(request.job)
+    given = jobfile.read(request.job, request.state_dir / "claims")
     name = given.job["metadata"]["name"]
     folder = (request.state_dir / name).resolve()
-    home = jobfile.at_home(given, request.job.resolve().parent, request.state_dir / "claims")
     try:
-        saved = admit(home.job, StateFile(folder).read(), datetime.now(UTC))
+        saved = admit(given.job, StateFile(folder).read(), datetime.now(UTC))
     except StateError as error:
         raise InputError(str(error)) from error
     cluster = LocalCluster(
-        saved, home.secrets, _nodes(request.nodes), folder, _environment(os.environ)
+        saved, given.secrets, _nodes(request.nodes), folder, _environment(os.environ)
     )
     return name, await Session(cluster, Screen(sys.stdout), hook).run()
 
