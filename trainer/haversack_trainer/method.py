@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from haversack_trainer.contract.cards import MethodCard
+from haversack_trainer.contract.spec import AdapterSpec
 from haversack_trainer.exchange.base import Outgoing, Swap
 from haversack_trainer.exchange.log import ClosedRound
 
@@ -55,6 +57,15 @@ class StepResult:
 
 class Unsuited(ValueError):
     """The job asks for something that the method cannot do; says what to change."""
+
+
+def check_suited(card: MethodCard, adapter: AdapterSpec) -> None:
+    """Raises ``Unsuited`` where the adapter asks for what the method cannot give."""
+    if not card.needs_backward and float(adapter.lora.dropout) > 0:
+        raise Unsuited(
+            f"adapter.lora.dropout is {adapter.lora.dropout}; set it to 0 for {card.type}, which compares "
+            "losses of two forward passes: dropout would drown the difference"
+        )
 
 
 class CannotCatchUp(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -46,6 +47,7 @@ class Peer:
     """Enters, trains, finishes; an evicted process joins again, a stopped one saves and leaves."""
 
     def __init__(self, seat: Seat) -> None:
+        self.method = seat.method
         self._seat = seat
         self._rounds = seat.job.training.rounds
         self._fresh = Snapshot.of(0, seat.model, seat.method, after=None)
@@ -54,14 +56,15 @@ class Peer:
     def run(self) -> None:
         """Returns when the run is over. Raises ``Stopped`` after saving, ``Refused``, ``ExchangeError``,
         and ``StoreError`` where it cannot do without the store."""
-        try:
-            while not self._has_finished():
-                _logger.info("joining again")
-        except Stopped:
-            self._save_and_leave()
-            raise
-        self._seat.recorder.catch_up()
-        self._seat.recorder.state(PeerState.DONE)
+        with closing(self._seat.recorder) as recorder:
+            try:
+                while not self._has_finished():
+                    _logger.info("joining again")
+            except Stopped:
+                self._save_and_leave()
+                raise
+            recorder.catch_up()
+            recorder.state(PeerState.DONE)
 
     def _has_finished(self) -> bool:
         """One life as a member; False if it ended by eviction."""

@@ -1,0 +1,5 @@
+"""``python -m haversack_trainer.main``: the same as ``haversack-trainer``."""
+
+from . import main
+
+main()

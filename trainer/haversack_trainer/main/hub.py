@@ -1,0 +1,24 @@
+"""The hub's process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from haversack_trainer.config import load_hub
+from haversack_trainer.hub.serve import HubSettings, serve
+
+
+def run_hub(environ: Mapping[str, str]) -> None:
+    """Serve until SIGTERM. Raises ``ConfigError``, ``HubError``."""
+    config = load_hub(environ)
+    settings = HubSettings(
+        run=config.job.run,
+        folder=config.work_dir,
+        tls_dir=config.tls_dir,
+        host=config.host,
+        port=config.port,
+        rounds=config.job.training.rounds,
+        lease_seconds=float(config.job.heartbeat_timeout_seconds),
+    )
+    asyncio.run(serve(settings))

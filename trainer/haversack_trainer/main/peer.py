@@ -1,0 +1,114 @@
+"""A peer's process: method, exchange and loop around the prepared model and data."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from haversack_trainer.checkpoint.manifest import Meta
+from haversack_trainer.config import PeerConfig, load_peer
+from haversack_trainer.contract.report import PeerReport
+from haversack_trainer.data import Batches
+from haversack_trainer.exchange.base import Exchange, Stop
+from haversack_trainer.exchange.http import HttpExchange
+from haversack_trainer.loop import Peer, Seat
+from haversack_trainer.loop.attended import AttendedBatches
+from haversack_trainer.loop.chronicle import Chronicle
+from haversack_trainer.loop.entry import Entry
+from haversack_trainer.loop.finish import Finish
+from haversack_trainer.loop.judge import Judge
+from haversack_trainer.loop.recorder import Recorder
+from haversack_trainer.loop.saves import Saves
+from haversack_trainer.method import Method, Unsuited, check_suited
+from haversack_trainer.report.events import EventLog
+from haversack_trainer.report.progress import Progress, open_progress
+
+from .endings import BadJob
+from .machine import set_up_torch
+from .material import Material, prepare
+
+
+def run_peer(environ: Mapping[str, str], stop: Stop) -> None:
+    """Train until the run is over. Raises what ``endings`` knows."""
+    config = load_peer(environ)
+    set_up_torch(environ)
+    material = prepare(config, environ)
+    exchange = HttpExchange(
+        config.hub_url,
+        hub_name=config.hub_name,
+        tls_dir=config.tls_dir,
+        run=config.job.run,
+        me=config.peer,
+        stop=stop,
+    )
+    with closing(exchange):
+        compose(config, material, exchange, stop).run()
+
+
+def compose(config: PeerConfig, material: Material, exchange: Exchange, stop: Stop) -> Peer:
+    """The loop with all its parts. Raises ``BadJob``."""
+    job, model, identity = config.job, material.model, material.identity
+    events = config.work_dir / "events.jsonl"
+    recorder = _recorder(config, exchange, events)
+    method = _method(config, material, stop, recorder)
+    meta = Meta(run=job.run, method=config.card.type, base_model=job.model.uri, identity=identity)
+    saves = Saves(material.store, meta, config.peer, job.checkpoint.keep)
+    judge = _judge(config, material)
+    entry = Entry(job, exchange, saves, identity, config.attempt, config.node, stop)
+    finish = Finish(job, exchange, judge, material.store, meta, recorder, events, stop)
+    return Peer(Seat(job, exchange, model, method, entry, saves, judge, recorder, finish, stop))
+
+
+def _recorder(config: PeerConfig, exchange: Exchange, events: Path) -> Recorder:
+    rounds, period = config.job.training.rounds, float(config.job.report_period_seconds)
+
+    def progress(first: int) -> Progress:
+        return open_progress(rounds, sys.stderr, first_round=first, period_seconds=period)
+
+    word = PeerReport(
+        peer=config.peer,
+        attempt=config.attempt,
+        node=config.node,
+        micro_batch_size=config.micro_batch_size,
+    )
+    chronicle = Chronicle(config.job.run)
+    return Recorder(exchange, EventLog(events), progress, chronicle, word, period)
+
+
+def _method(config: PeerConfig, material: Material, stop: Stop, recorder: Recorder) -> Method:
+    training = config.job.training
+    own = Batches(
+        material.model.encode,
+        material.samples,
+        material.split.parts[config.peer],
+        batch_size=training.batch_size,
+        micro_batch_size=config.micro_batch_size,
+        seed=training.seed,
+        peer=config.peer,
+    )
+    batches = AttendedBatches(own, stop, recorder.beat)
+    try:
+        check_suited(config.card, config.job.adapter)
+        factory = config.card.load_factory()
+        method: Method = factory(
+            config.settings, config.peer, training.seed, material.model, batches
+        )
+    except Unsuited as error:
+        raise BadJob(str(error)) from error
+    return method
+
+
+def _judge(config: PeerConfig, material: Material) -> Judge:
+    return Judge(
+        model=material.model,
+        held_out=material.split.held_out,
+        training=material.samples.take(material.split.training),
+        batch_size=config.micro_batch_size,
+        gate=config.job.evaluation.gate,
+        seed=config.job.training.seed,
+        store=material.store,
+        identity=material.identity,
+        work_dir=config.work_dir,
+    )
