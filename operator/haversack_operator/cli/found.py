@@ -13,8 +13,7 @@ from typing import Any, Final
 from haversack_operator.api import names
 from haversack_operator.cluster.local_state import StateError, StateFile
 
-from .run import STATE_DIR
-from .words import InputError
+from .words import STATE_DIR, InputError
 
 RESOURCE: Final = f"{names.JOB_PLURAL}.{names.GROUP}"
 

@@ -16,11 +16,6 @@ from .words import DONE, InputError, program
 
 FILE: Final = "report.html"
 """As the trainer writes it to the job's folder in its store."""
-CREDENTIALS: Final = {
-    "AWS_ACCESS_KEY_ID": "aws_access_key_id",
-    "AWS_SECRET_ACCESS_KEY": "aws_secret_access_key",
-    "AWS_SESSION_TOKEN": "aws_session_token",
-}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -70,11 +65,14 @@ def _download(
             "reading a report from S3 needs boto3: pip install 'haversack[trainer]'"
         ) from error
     s3 = job["spec"]["storage"].get("s3", {})
+    secret = _secret(where, s3)
     client = boto3.client(
         "s3",
         endpoint_url=s3.get("endpoint"),
         region_name=s3.get("region", "us-east-1"),
-        **_credentials(where, s3),
+        aws_access_key_id=secret.get("AWS_ACCESS_KEY_ID"),
+        aws_secret_access_key=secret.get("AWS_SECRET_ACCESS_KEY"),
+        aws_session_token=secret.get("AWS_SESSION_TOKEN"),
     )
     fresh = output.with_name(f"{output.name}.part")
     try:
@@ -85,14 +83,10 @@ def _download(
     fresh.replace(output)
 
 
-def _credentials(where: found.Where, s3: Mapping[str, Any]) -> dict[str, str]:
-    """From the job's Secret in a cluster; on this machine boto3 looks in its usual places."""
+def _secret(where: found.Where, s3: Mapping[str, Any]) -> dict[str, str]:
+    """The job's Secret, of a cluster. On this machine boto3 looks in its usual places."""
     name = s3.get("secretRef", {}).get("name")
     if name is None or where.local() is not None:
         return {}
     data = where.kubectl_json("get", "secret", name).get("data") or {}
-    return {
-        argument: base64.b64decode(data[variable]).decode()
-        for variable, argument in CREDENTIALS.items()
-        if variable in data
-    }
+    return {variable: base64.b64decode(value).decode() for variable, value in data.items()}

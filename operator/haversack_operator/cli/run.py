@@ -20,9 +20,8 @@ from haversack_operator.snapshot import Node
 from . import jobfile, live
 from .screen import Screen
 from .session import Hook, Outcome, Session
-from .words import DONE, FAILED, INTERRUPTED, InputError, program
+from .words import DONE, FAILED, INTERRUPTED, STATE_DIR, InputError, program
 
-STATE_DIR: Final = Path(".haversack")
 EXIT_CODES: Final = {
     Outcome.COMPLETE: DONE,
     Outcome.FAILED: FAILED,

@@ -13,6 +13,9 @@ BAD_INPUT: Final = 2
 INTERRUPTED: Final = 130
 """Suspended by Ctrl-C, as shells count it."""
 
+STATE_DIR: Final = Path(".haversack")
+"""Where ``run`` keeps its jobs, and the other commands look for them."""
+
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 
