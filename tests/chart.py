@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,6 +91,24 @@ def operator_kubeconfig(
     plane.apply(yaml.safe_dump_all(documents))
     account = of_kind(documents, "ServiceAccount")["metadata"]["name"]
     return plane.service_account_kubeconfig(NAMESPACE, account)
+
+
+def used_rights(audit_log: Path, user: str) -> set[Right]:
+    """What a user did, from the API server's audit log (written with ``audit=True``).
+
+    A server-side apply that makes an object needs both rights, to patch and to create.
+    """
+    used = set()
+    for line in audit_log.read_text().splitlines():
+        entry = json.loads(line)
+        target = entry.get("objectRef", {})
+        if entry["user"]["username"] != user or "resource" not in target:
+            continue
+        resource = "/".join(filter(None, (target["resource"], target.get("subresource"))))
+        used.add(Right(target.get("apiGroup", ""), resource, entry["verb"]))
+        if entry["verb"] == "patch" and entry["responseStatus"]["code"] == HTTPStatus.CREATED:
+            used.add(Right(target.get("apiGroup", ""), resource, "create"))
+    return used
 
 
 def namespace(name: str, **labels: str) -> dict[str, Any]:
