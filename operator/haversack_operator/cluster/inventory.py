@@ -16,7 +16,7 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from haversack_operator.api import names
-from haversack_operator.api.faults import describe
+from haversack_operator.api.faults import describe, quote
 from haversack_operator.api.job import Architecture, LabelValue, ObjectName, TaintEffect
 from haversack_operator.api.quantity import QuantityError, to_bytes, to_millis
 from haversack_operator.snapshot import Amounts, Node, Taint
@@ -135,24 +135,26 @@ def _from_inventory(document: Mapping[str, Any]) -> tuple[Node, ...]:
 
 def _from_kubectl(document: Mapping[str, Any]) -> tuple[Node, ...]:
     kind = document["kind"]
-    bodies = document.get("items") if kind in {"List", "NodeList"} else [document]
+    if kind == "Node":
+        return (_from_body(document, "this"),)
+    if kind not in {"List", "NodeList"}:
+        raise ValueError(f"is a {quote(kind)}; write the output of kubectl get nodes -o yaml")
+    bodies = document.get("items")
     if not isinstance(bodies, list) or not bodies:
         raise ValueError("items: must be a list of nodes, with at least one")
-    nodes = []
-    for n, body in enumerate(bodies):
-        where = f"items[{n}]" if kind != "Node" else "this"
-        if not isinstance(body, dict) or body.get("kind", "Node") != "Node":
-            raise ValueError(
-                f"{where} is not a Node; write the output of kubectl get nodes -o yaml"
-            )
-        try:
-            node = node_from(body)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{where} is not a whole Node: {error!r}") from error
-        if not node.allocatable.cpu_millis or not node.allocatable.memory_bytes:
-            raise ValueError(f"{where}.status.allocatable: cpu and memory must be more than 0")
-        nodes.append(node)
-    return tuple(nodes)
+    return tuple(_from_body(body, f"items[{n}]") for n, body in enumerate(bodies))
+
+
+def _from_body(body: object, where: str) -> Node:
+    if not isinstance(body, dict) or body.get("kind", "Node") != "Node":
+        raise ValueError(f"{where} is not a Node; write the output of kubectl get nodes -o yaml")
+    try:
+        node = node_from(body)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{where} is not a whole Node: {error!r}") from error
+    if not node.allocatable.cpu_millis or not node.allocatable.memory_bytes:
+        raise ValueError(f"{where}.status.allocatable: cpu and memory must be more than 0")
+    return node
 
 
 def _node(node: InventoryNode, path: str) -> Node:

@@ -100,5 +100,5 @@ def _why(problem: Problem, found: Found) -> str:
     doubt = "" if found.impossible else " (none better was found)"
     return (
         f"{placed} of {wanted} peers can be placed together{doubt}; "
-        f"at least {minimum} are needed, with each pool's minimum"
+        f"the job needs {minimum}, with each pool's minimum"
     )

@@ -77,7 +77,7 @@ def test_the_gang_is_all_or_nothing() -> None:
     nodes = [a_node("a", cpu=4), a_node("b", cpu=4)]
     refused = assign(a_demand(a_kind(replicas=5), gang=5), nodes)
     assert refused == Infeasible(
-        "4 of 5 peers can be placed together; at least 5 are needed, with each pool's minimum",
+        "4 of 5 peers can be placed together; the job needs 5, with each pool's minimum",
         ("pool cpu: 4 of 5 peers placed: 2 of 2 nodes fit and are full",),
         proven=True,
     )
@@ -165,8 +165,8 @@ def test_what_others_use_is_not_given_away() -> None:
     assert len(placed(assign(a_demand(a_kind(replicas=4)), nodes))) == 1
 
 
-def test_without_time_for_proofs_there_is_a_plan() -> None:
-    """With no time for HiGHS there is still a plan, and its gap says that it is not proven."""
+def test_without_time_for_proofs_there_is_a_plan(capfd: pytest.CaptureFixture[str]) -> None:
+    """With no time for HiGHS there is still a plan and a bound; and HiGHS never prints."""
     kinds = [
         a_kind(f"p{n}", first=6 * n, replicas=6, cpu=n + 1, memory=5 - n, devices=n % 2)
         for n in range(3)
@@ -182,3 +182,5 @@ def test_without_time_for_proofs_there_is_a_plan() -> None:
     assert len(hasty.assignments) <= len(proven.assignments)
     assert proven.gap_percent == "0"
     assert hasty.levels[0].bound >= proven.levels[0].value
+    assert proven.solver == "HiGHS"
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,159 @@
+"""``haversack plan``: where a job's peers would go, with which micro-batch, and why. Needs no cluster."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from haversack_operator.api.names import NODE_ZONE
+from haversack_operator.api.quantity import format_bytes
+from haversack_operator.cluster.inventory import InventoryError, read_nodes, this_machine
+from haversack_operator.placement.assign import assign
+from haversack_operator.placement.demand import Demand, demand_of
+from haversack_operator.placement.plan import Infeasible, Plan
+from haversack_operator.snapshot import Assignment, Node
+
+from . import jobfile
+from .words import DONE, FAILED, InputError, program
+
+HEADER: Final = ("PEER", "POOL", "NODE", "ZONE", "MICRO-BATCH", "MEMORY", "STEP PEAK")
+UNKNOWN: Final = "-"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print a plan; exit code 0 placed, 1 the gang cannot be placed, 2 bad input."""
+    chosen = _parser().parse_args(arguments)
+    demand = demand_of(jobfile.read_spec(chosen.job))
+    nodes = _nodes(chosen.nodes)
+    answer = assign(demand, nodes)
+    print(FORMATS[chosen.output](demand, nodes, answer))
+    return FAILED if isinstance(answer, Infeasible) else DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program("plan"), description="Shows where a job's peers would go, and why."
+    )
+    parser.add_argument("job", type=Path, metavar="JOB.yaml", help="a FineTuneJob")
+    parser.add_argument(
+        "--nodes",
+        type=Path,
+        metavar="NODES.yaml",
+        help="an inventory, or the output of 'kubectl get nodes -o yaml' "
+        "(default: this machine as one node)",
+    )
+    parser.add_argument(
+        "--output", choices=FORMATS, default="text", help="text, json or yaml (default: text)"
+    )
+    return parser
+
+
+def _nodes(path: Path | None) -> tuple[Node, ...]:
+    if path is None:
+        return (this_machine(),)
+    try:
+        return read_nodes(path)
+    except InventoryError as error:
+        raise InputError(str(error)) from error
+
+
+def _rows(demand: Demand, nodes: Sequence[Node], plan: Plan) -> Iterator[dict[str, Any]]:
+    kinds = {kind.pool: kind for kind in demand.kinds}
+    zones = {node.name: node.labels.get(NODE_ZONE, "") for node in nodes}
+    for one in plan.assignments:
+        yield {
+            "peer": one.peer,
+            "pool": one.pool,
+            "node": one.node,
+            "zone": zones[one.node],
+            "microBatchSize": one.micro_batch_size,
+            "memoryBytes": kinds[one.pool].memory_bytes,
+            "stepPeakBytes": _peak(demand, one),
+        }
+
+
+def _peak(demand: Demand, one: Assignment) -> int | None:
+    """Bytes at the peak of a step; None when the manifest does not tell the model's size."""
+    candidates = next(kind.candidates for kind in demand.kinds if kind.pool == one.pool)
+    peaks = {each.micro_batch_size: each.peak_bytes for each in candidates}
+    return peaks[one.micro_batch_size] or None
+
+
+def _values(demand: Demand, nodes: Sequence[Node], answer: Plan | Infeasible) -> dict[str, Any]:
+    """The answer as plain values, in the manner of the API."""
+    if isinstance(answer, Infeasible):
+        return {
+            "feasible": False,
+            "why": answer.why,
+            "proven": answer.proven,
+            "reasons": list(answer.reasons),
+        }
+    return {
+        "feasible": True,
+        "gapPercent": answer.gap_percent,
+        "solver": answer.solver,
+        "objectives": [
+            {
+                "name": level.name,
+                "value": level.value,
+                "bound": level.bound,
+                "gapPercent": str(level.gap_percent),
+            }
+            for level in answer.levels
+        ],
+        "peers": list(_rows(demand, nodes, answer)),
+        "reasons": list(answer.reasons),
+    }
+
+
+def _json(demand: Demand, nodes: Sequence[Node], answer: Plan | Infeasible) -> str:
+    return json.dumps(_values(demand, nodes, answer), indent=2)
+
+
+def _yaml(demand: Demand, nodes: Sequence[Node], answer: Plan | Infeasible) -> str:
+    return yaml.safe_dump(_values(demand, nodes, answer), sort_keys=False).rstrip()
+
+
+def _text(demand: Demand, nodes: Sequence[Node], answer: Plan | Infeasible) -> str:
+    if isinstance(answer, Infeasible):
+        return "\n".join((f"no plan: {answer.why}", *(f"  {one}" for one in answer.reasons)))
+    table = [HEADER, *(_cells(row) for row in _rows(demand, nodes, answer))]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
+    return "\n".join((*lines, "", _verdict(demand, answer), *answer.reasons))
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    peak = row["stepPeakBytes"]
+    return (
+        str(row["peer"]),
+        row["pool"],
+        row["node"],
+        row["zone"] or UNKNOWN,
+        str(row["microBatchSize"]),
+        format_bytes(row["memoryBytes"]),
+        format_bytes(peak) if peak else UNKNOWN,
+    )
+
+
+def _verdict(demand: Demand, plan: Plan) -> str:
+    wanted = sum(kind.replicas for kind in demand.kinds)
+    level = plan.open_level
+    proof = "proven optimal" if level is None else f"gap {level.gap_percent} % in {level.name}"
+    waste = "; ".join(f"{one.name} {one.value}" for one in plan.levels[1:])
+    return f"{len(plan.assignments)} of {wanted} peers placed, {proof} ({plan.solver}); {waste}"
+
+
+FORMATS: Final[dict[str, Callable[[Demand, Sequence[Node], Plan | Infeasible], str]]] = {
+    "text": _text,
+    "json": _json,
+    "yaml": _yaml,
+}
