@@ -184,7 +184,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=options.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    logging.getLogger("kopf").setLevel(max(logging.INFO, logging.getLevelName(options.log_level)))
+    if options.log_level != "DEBUG":
+        # It has a line for each event.
+        logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     try:
         asyncio.run(Operator(options).serve())
     except ClusterError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,8 @@ from .kube_client import Refusal
 from .kube_events import event_from
 from .kube_jobs import job_from
 from .kube_objects import pod_from
+
+log = logging.getLogger(__name__)
 
 
 class KubeCluster:
@@ -72,14 +75,21 @@ class KubeCluster:
                 self._refusals[key] = str(error)
         if actions.status is not None:
             await self._api.apply(self._status(key, actions.status), "status")
-        for event in actions.events:
-            await self._api.create(event_from(event, self._jobs[key], key))
+        await self._tell(key, actions)
         if failure is not None:
             raise failure
         if actions.plan_status is not None:
             await self._api.apply(_rows(key, *actions.plan_status), "status")
         if actions.delete_job:
             await self._api.delete(names.JOB_KIND, key.namespace, key.name)
+
+    async def _tell(self, key: Key, actions: Actions) -> None:
+        for event in actions.events:
+            try:
+                await self._api.create(event_from(event, self._jobs[key], key))
+            except ClusterError as error:
+                # Nothing depends on an event; the status has the same words.
+                log.warning("event %s about %s was not taken: %s", event.reason, key.name, error)
 
     async def _change(self, key: Key, actions: Actions) -> None:
         if actions.key_pairs:

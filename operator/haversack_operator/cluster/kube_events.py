@@ -19,7 +19,7 @@ def event_from(event: Event, job: Job | Invalid, key: Key) -> dict[str, Any]:
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{key.name}.", "namespace": key.namespace},
+        "metadata": {"generateName": f"{key.name}-", "namespace": key.namespace},
         "eventTime": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "type": event.type,
         "reason": event.reason,

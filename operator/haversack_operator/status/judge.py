@@ -31,7 +31,7 @@ def drafts_of(
         return tuple(_again(old, Condition.STALLED))
     own = [
         _accepted(job, snapshot),
-        *_placed(job, findings),
+        _placed(job, findings),
         _peers_ready(job, findings),
         *_gate(job, snapshot.progress),
         _suspended(job, snapshot),
