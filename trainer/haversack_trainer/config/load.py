@@ -19,6 +19,7 @@ from .errors import ConfigError, nearest, parse
 MAX_JOB_BYTES: Final = 2 * 2**20
 """A ConfigMap holds at most 1 MiB."""
 MAX_PORT: Final = 65_535
+MAX_DIGITS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +132,21 @@ def _number(
     text = environ.get(name) or ("" if default is None else str(default))
     if not text:
         raise ConfigError(f"{name} is not set; set it to a whole number from {least} to {most}")
-    if not (text.isascii() and text.isdecimal() and least <= int(text[:12]) <= most):
+    if not _is_number(text, least, most):
         raise ConfigError(f"{name} is {text!r}; it must be a whole number from {least} to {most}")
     return int(text)
+
+
+def _is_number(text: str, least: int, most: int) -> bool:
+    """True for plain ASCII digits, few enough that ``int`` takes them."""
+    plain = text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS
+    return plain and least <= int(text) <= most
 
 
 def _address(text: str) -> tuple[str, int]:
     """``host:port`` or ``[v6 address]:port``."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not (port.isascii() and port.isdecimal() and int(port[:6]) <= MAX_PORT):
+    if not host or not _is_number(port, 0, MAX_PORT):
         raise ConfigError(f"{env.LISTEN} is {text!r}; it must be address:port, e.g. 0.0.0.0:8443")
     return host, int(port)
