@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from haversack_operator.api import job
+from haversack_operator.api.job import QUANTITY_PATTERN
 from haversack_operator.api.schema import Schema
 from haversack_trainer.contract.base import DECIMAL_PATTERN
 
@@ -45,7 +45,7 @@ def a_text(schema: Schema, length: int) -> str | None:
         return "/".join(("a" * max(1, length - 64), "a" * min(63, length - 2)))
     if schema.get("format") == "date-time":
         return None
-    return "1" * length if pattern == _QUANTITY else "a" * length
+    return "1" * length if pattern == QUANTITY_PATTERN else "a" * length
 
 
 def a_value(schema: Schema) -> Any:
@@ -63,11 +63,6 @@ def a_value(schema: Schema) -> Any:
     if schema["type"] == "array":
         return [a_value(schema["items"])]
     return {"integer": schema.get("minimum", 1), "boolean": True}[schema["type"]]
-
-
-_QUANTITY: Final = job.Accelerator.model_json_schema()["properties"]["memory"]["anyOf"][0][
-    "pattern"
-]
 
 
 def _no_bounds(schema: Schema, path: str) -> Iterator[Bound]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,42 @@ from haversack_operator.api.schema import Schema, at
 from haversack_trainer.contract.cards import METHODS
 
 ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts/haversack"
 MAX_BYTES = 256 * 1024
 """What ``kubectl apply`` can keep in an annotation."""
+
+
+def schema_keys(schema: dict[str, Any], path: str = "") -> set[str]:
+    """Paths of all values that a values.schema.json names, Helm's own aside."""
+    keys = set()
+    for name, inner in schema.get("properties", {}).items():
+        here = f"{path}.{name}"
+        keys |= schema_keys(inner, here) if "properties" in inner else {here}
+    return {key for key in keys if not key.endswith(".global")}
+
+
+def value_keys(values: dict[str, Any], schema: dict[str, Any], path: str = "") -> set[str]:
+    """Paths of all values, as deep as the schema goes."""
+    keys = set()
+    for name, value in values.items():
+        inner = schema["properties"][name]
+        here = f"{path}.{name}"
+        keys |= value_keys(value, inner, here) if "properties" in inner else {here}
+    return keys
+
+
+def test_every_value_of_the_chart_has_a_default_and_a_schema() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert value_keys(values, schema) == schema_keys(schema)
+
+
+def test_chart_and_package_have_one_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    crds = yaml.safe_load((CHART / "charts/crds/Chart.yaml").read_text())
+    assert {chart["version"], chart["appVersion"], crds["version"]} == {project}
+    assert [dependency["version"] for dependency in chart["dependencies"]] == [project]
 
 
 def openapi(definition: dict[str, Any]) -> Schema:

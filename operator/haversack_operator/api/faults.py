@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from haversack_operator.api.job import QUANTITY_PATTERN
 from haversack_operator.api.schema import Schema, structural
+from haversack_trainer.contract.base import DECIMAL_PATTERN, NAME_LABEL_PATTERN
 
 _SHOWN: Final = 40
 _WORDS: Final[Mapping[str, str]] = {
@@ -29,6 +32,13 @@ _WORDS: Final[Mapping[str, str]] = {
     "model_type": "must be an object",
 }
 
+_LIKE: Final[Mapping[str, str]] = {
+    DECIMAL_PATTERN: 'a decimal, like "0.05"',
+    QUANTITY_PATTERN: "a quantity, like 500m or 8Gi",
+    NAME_LABEL_PATTERN: "lower-case letters, digits and '-', like gpu-1",
+}
+"""Patterns that people meet often, in words."""
+
 
 class InvalidSpec(Exception):
     """A manifest that is refused. The message is one sentence for its author."""
@@ -43,9 +53,14 @@ def quote(value: object) -> str:
 def describe(refused: ValidationError, model: type[BaseModel], root: str) -> str:
     """The first error as a sentence, and how many more there are."""
     errors = refused.errors(include_url=False, include_context=True)
-    sentence = _describe_one(errors[0], structural(model), root)
+    sentence = _describe_one(errors[0], _schema(model), root)
     more = len(errors) - 1
     return f"{sentence} (and {more} more)" if more else sentence
+
+
+@cache
+def _schema(model: type[BaseModel]) -> Schema:
+    return structural(model)
 
 
 def _describe_one(error: Mapping[str, Any], schema: Schema, root: str) -> str:
@@ -55,10 +70,16 @@ def _describe_one(error: Mapping[str, Any], schema: Schema, root: str) -> str:
         return f"{path}: is missing; {_purpose(schema, steps)}"
     if error["type"] == "extra_forbidden":
         return f"{path}: there is no such field; {_suggestion(schema, steps)}"
-    words = _WORDS.get(error["type"])
-    said = words.format(**error.get("ctx", {})) if words else error["msg"]
     shown = "" if isinstance(error["input"], Mapping | list) else f", is {quote(error['input'])}"
-    return f"{path}: {said}{shown}"
+    return f"{path}: {_demand(error)}{shown}"
+
+
+def _demand(error: Mapping[str, Any]) -> str:
+    context = error.get("ctx", {})
+    if context.get("pattern") in _LIKE:
+        return f"must be {_LIKE[context['pattern']]}"
+    words = _WORDS.get(error["type"])
+    return words.format(**context) if words else str(error["msg"])
 
 
 def _path(root: str, steps: tuple[str | int, ...]) -> str:

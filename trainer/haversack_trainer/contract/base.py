@@ -21,7 +21,9 @@ DECIMAL_PATTERN = r"^[0-9]{1,8}(\.[0-9]{1,10})?$"
 Decimal = Annotated[str, Field(pattern=DECIMAL_PATTERN, max_length=20)]
 """A decimal as a string: Kubernetes' conventions allow no float in a spec."""
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=20)]
+NAME_LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
+Name = Annotated[str, Field(pattern=NAME_LABEL_PATTERN, max_length=20)]
 """A short DNS label; pod names are built from it."""
 
 

@@ -27,7 +27,12 @@ class Task(StrEnum):
 class SecretRef(Frozen):
     """A Secret in the job's own namespace."""
 
-    name: str = Field(min_length=1, max_length=253, description="Name of the Secret.")
+    name: str = Field(
+        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        min_length=1,
+        max_length=253,
+        description="Name of the Secret.",
+    )
 
 
 class Footprint(Frozen):
