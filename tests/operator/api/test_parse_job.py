@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from job_cases import BASE, RULE_CASES, Case, bound_cases, edited
 from pool_cases import POOL_CASES
@@ -82,6 +82,7 @@ def test_null_is_absent() -> None:
     assert spec == parse_spec(BASE)
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
