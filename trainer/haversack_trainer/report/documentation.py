@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Final, get_args
 
-from .events import EVENT, Event, Happening
+from .events import EVENT, Event
 
 _HEAD: Final = """\
 # Events
@@ -21,23 +21,22 @@ This page is made from `trainer/haversack_trainer/report/events.py` by
 
 def events_page() -> str:
     """The page as Markdown."""
-    schema = EVENT.json_schema(by_alias=True, mode="serialization")
-    return _HEAD + "".join(_section(kind, schema["$defs"]) for kind in _kinds())
+    schema = EVENT.json_schema(by_alias=True, mode="serialization")["$defs"]
+    kinds = [kind.__name__ for kind in get_args(get_args(Event)[0])]
+    values = [name for name in schema if name not in kinds]
+    events = "".join(_section(name, schema[name]) for name in kinds)
+    inside = "".join(_section(name, schema[name]) for name in values)
+    return f"{_HEAD}{events}\n# Values inside events\n{inside}"
 
 
-def _kinds() -> tuple[type[Happening], ...]:
-    kinds: tuple[type[Happening], ...] = get_args(get_args(Event)[0])
-    return kinds
-
-
-def _section(kind: type[Happening], definitions: dict[str, Any]) -> str:
-    fields = definitions[kind.__name__]["properties"]
+def _section(name: str, definition: dict[str, Any]) -> str:
     rows = "".join(
-        f"| `{name}` | {_type(field)} | {field['description']} |\n"
-        for name, field in fields.items()
-        if name != "kind"
+        f"| `{member}` | {_type(field)} | {field.get('description', '–')} |\n"
+        for member, field in definition["properties"].items()
+        if member != "kind"
     )
-    return f"\n## {kind.__name__}\n\n{kind.__doc__}\n\n| field | type | meaning |\n|---|---|---|\n{rows}"
+    about = definition["description"].strip()
+    return f"\n## {name}\n\n{about}\n\n| field | type | meaning |\n|---|---|---|\n{rows}"
 
 
 def _type(field: dict[str, Any]) -> str:
@@ -45,6 +44,8 @@ def _type(field: dict[str, Any]) -> str:
         return " or ".join(_type(choice) for choice in field["anyOf"])
     if "$ref" in field:
         return f"`{field['$ref'].rpartition('/')[2]}`"
+    if "prefixItems" in field:
+        return f"[{', '.join(map(_type, field['prefixItems']))}]"
     if field["type"] == "array":
         return f"list of {_type(field['items'])}"
     if field["type"] == "object":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 _THOUSAND: Final = 1000
-_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_TENTHS_BELOW_SECONDS: Final = 9.95
 
 
 def size(num_bytes: float) -> str:
@@ -19,10 +19,13 @@ def size(num_bytes: float) -> str:
 
 def duration(seconds: float) -> str:
     """``2 h 5 min``, ``3 min 20 s``, ``4.2 s``."""
-    if seconds < _MINUTE:
-        return f"{seconds:.1f} s" if seconds < _MINUTE / 6 else f"{seconds:.0f} s"
-    if seconds < _HOUR:
-        return f"{seconds // _MINUTE:.0f} min {seconds % _MINUTE:.0f} s"
-    if seconds < _DAY:
-        return f"{seconds // _HOUR:.0f} h {seconds % _HOUR // _MINUTE:.0f} min"
-    return f"{seconds // _DAY:.0f} d {seconds % _DAY // _HOUR:.0f} h"
+    if seconds < _TENTHS_BELOW_SECONDS:
+        return f"{seconds:.1f} s"
+    minutes, whole_seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {whole_seconds} s" if minutes else f"{whole_seconds} s"
