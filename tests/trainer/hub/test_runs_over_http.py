@@ -127,27 +127,27 @@ def test_a_new_peer_cannot_start_over_while_the_log_is_being_brought_back(hub: H
     assert len(late.state.closed) == 2
 
 
-def test_peers_refuse_a_hub_with_another_history(hub: HubThread) -> None:
+@pytest.mark.parametrize(
+    ("num_rejoins", "why"),
+    [(20, "not the one that this peer has followed"), (0, "takes no refill")],
+    ids=["longer", "shorter"],
+)
+def test_peers_refuse_a_hub_with_another_history(
+    hub: HubThread, num_rejoins: int, why: str
+) -> None:
     exchanges = hub.joined(0, 1)
     swap_all(exchanges, 0)
-    hub.stop()
-    with HubThread(hub.root / "other", port=hub.port, authority=hub.authority) as other:
+    with HubThread(hub.root / "other", hub.authority) as other:
         forger = other.exchange(2)
         forger.join(a_join("forger"))
-        for name in map(str, range(20)):
+        for name in map(str, range(num_rejoins)):
             forger.leave("to make the log longer")
             forger.join(a_join(name))
-        with pytest.raises(ExchangeError, match="not the one that this peer has followed"):
-            exchanges[0].wait_for(lambda state: len(state.closed) > 1, never, 20)
-
-
-def test_peers_refuse_a_shorter_history_too(hub: HubThread) -> None:
-    exchanges = hub.joined(0, 1)
-    swap_all(exchanges, 0)
-    hub.stop()
-    with HubThread(hub.root / "other", port=hub.port, authority=hub.authority) as other:
-        other.exchange(2).join(a_join("forger"))
-        with pytest.raises(ExchangeError, match="takes no refill"):
+        other.stop()
+        hub.stop()
+        other.port = hub.port
+        other.start()
+        with pytest.raises(ExchangeError, match=why):
             exchanges[0].wait_for(lambda state: len(state.closed) > 1, never, 20)
 
 

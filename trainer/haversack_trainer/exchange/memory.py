@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Condition
 from typing import Final
@@ -82,9 +83,9 @@ class MemoryExchange:
         with self._log.changed:
             while True:
                 self._absorb()
-                self._log.book.check_alive(self.me, self._incarnation)
                 if ready(self.state):
                     return True
+                self._log.book.check_alive(self.me, self._incarnation)
                 if stop():
                     raise Stopped("asked to stop")
                 if deadline is not None and time.monotonic() >= deadline:
@@ -120,7 +121,7 @@ class MemoryExchange:
         return dict(self._log.reports)
 
     def leave(self, reason: str) -> None:
-        if self._log.book.state.is_member(self.me):
+        with suppress(ExchangeError):
             self.append(Kind.LEAVE, self.state.round, reason.encode())
 
     def close(self) -> None:

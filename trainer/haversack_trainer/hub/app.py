@@ -75,13 +75,20 @@ class Hub:
             run = self._core.book.run
             if request.match_info.get("run", run) != run:
                 raise Forged(f"this hub serves run {run!r} only")
-            request["caller"] = caller(request.get_extra_info("peercert"), run)
+            self._caller(request)
             return await handler(request)
         except web.HTTPException as error:
             return self._refusal(error.status, error.reason)
         except tuple(_STATUS) as error:
             status = next(code for kind, code in _STATUS.items() if isinstance(error, kind))
             return self._refusal(status, str(error))
+
+    def _caller(self, request: web.Request) -> int:
+        return caller(request.get_extra_info("peercert"), self._core.book.run)
+
+    def _peers_only(self, request: web.Request) -> None:
+        if self._caller(request) == OPERATOR:
+            raise Forged("only peers bring blobs and refills")
 
     def _refusal(self, status: int, sentence: str) -> web.Response:
         if status in _COUNTED:
@@ -90,14 +97,14 @@ class Hub:
 
     async def _append(self, request: web.Request) -> web.Response:
         frames = await request.read()
-        appended = self._core.append(request["caller"], frames, _incarnation(request))
+        appended = self._core.append(self._caller(request), frames, _incarnation(request))
         await self._publisher.confirm()
         return web.json_response({"position": appended.position, "next": appended.next})
 
     async def _read(self, request: web.Request) -> web.Response:
         start, seconds = _position(request), _seconds(request)
         try:
-            self._core.poll(request["caller"], _incarnation(request), start, _head(request))
+            self._core.poll(self._caller(request), _incarnation(request), start, _head(request))
         except Behind as error:
             headers = {NEXT_HEADER: str(len(self._core))}
             return web.json_response({"error": str(error)}, status=409, headers=headers)
@@ -113,7 +120,7 @@ class Hub:
         return web.Response(body=tail.frames, headers=headers, content_type=_BYTES)
 
     async def _refill(self, request: web.Request) -> web.Response:
-        _peers_only(request)
+        self._peers_only(request)
         frames = bytearray()
         async for chunk in request.content.iter_chunked(_CHUNK_BYTES):
             frames += chunk
@@ -124,8 +131,8 @@ class Hub:
         return web.json_response({"next": len(self._core)})
 
     async def _put_blob(self, request: web.Request) -> web.Response:
-        _peers_only(request)
-        self._core.check_alive(request["caller"], _incarnation(request))
+        self._peers_only(request)
+        self._core.check_alive(self._caller(request), _incarnation(request))
         digest = request.match_info["digest"]
         if (request.content_length or 0) > MAX_BLOB_BYTES:
             raise web.HTTPRequestEntityTooLarge(MAX_BLOB_BYTES, request.content_length or 0)
@@ -144,13 +151,14 @@ class Hub:
         return web.FileResponse(self._blobs.path(digest), headers={"Content-Type": _BYTES})
 
     async def _report(self, request: web.Request) -> web.Response:
-        if request.match_info["peer"] != str(request["caller"]):
-            raise Forged(f"peer {request['caller']} reported for peer {request.match_info['peer']}")
+        peer = self._caller(request)
+        if request.match_info["peer"] != str(peer):
+            raise Forged(f"peer {peer} reported for peer {request.match_info['peer']}")
         try:
             report = PeerReport.model_validate_json(await request.read())
         except ValidationError as error:
             raise CorruptRecord("the report cannot be read") from error
-        self._core.report(request["caller"], _incarnation(request), report)
+        self._core.report(peer, _incarnation(request), report)
         return web.Response(status=204)
 
     async def _progress(self, _request: web.Request) -> web.Response:
@@ -173,11 +181,6 @@ def _incarnation(request: web.Request) -> str:
 
 def _head(request: web.Request) -> str:
     return request.headers.get(HEAD_HEADER, "")
-
-
-def _peers_only(request: web.Request) -> None:
-    if request["caller"] == OPERATOR:
-        raise Forged("only peers bring blobs and refills")
 
 
 def _position(request: web.Request) -> int:

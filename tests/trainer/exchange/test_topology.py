@@ -1,0 +1,111 @@
+"""Graphs and weights: the invariants that mixing rests on."""
+
+from __future__ import annotations
+
+from math import cos, pi
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from haversack_trainer.exchange.topology import (
+    Graph,
+    Topology,
+    TopologyError,
+    metropolis_weights,
+    topology,
+)
+
+topologies = st.builds(
+    lambda graph, peers, seed: topology(graph, tuple(sorted(peers)), edge_percent=60, seed=seed),
+    st.sampled_from([graph.value for graph in Graph]),
+    st.sets(st.integers(0, 300), min_size=1, max_size=12),
+    st.integers(0, 2**31 - 1),
+)
+
+
+@given(topologies)
+def test_weights_are_symmetric_doubly_stochastic_and_on_the_graph(mix: Topology) -> None:
+    weights, n = mix.weights, len(mix.peers)
+    assert np.array_equal(weights, weights.T)
+    assert (weights >= 0).all()
+    assert (np.diag(weights) > 0).all()
+    np.testing.assert_allclose(weights.sum(axis=0), 1, atol=1e-12)
+    assert not weights[~mix.adjacency & ~np.eye(n, dtype=bool)].any()
+    assert mix.rho < 1
+
+
+@given(topologies, st.integers(0, 2**32 - 1))
+def test_mixing_keeps_the_mean_and_contracts_the_disagreement(mix: Topology, seed: int) -> None:
+    values = np.random.default_rng(seed).normal(size=(len(mix.peers), 7))
+    mixed = mix.weights @ values
+    np.testing.assert_allclose(mixed.mean(axis=0), values.mean(axis=0), atol=1e-12)
+    error = ((values - values.mean(axis=0)) ** 2).sum()
+    after = ((mixed - mixed.mean(axis=0)) ** 2).sum()
+    assert after <= mix.rho**2 * error + 1e-12
+
+
+@given(topologies, st.integers(0, 2**32 - 1))
+def test_relabelling_nodes_permutes_the_weights_only(mix: Topology, seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(len(mix.peers))
+    permuted = metropolis_weights(mix.adjacency[np.ix_(order, order)])
+    np.testing.assert_allclose(permuted, mix.weights[np.ix_(order, order)], atol=1e-15)
+
+
+@pytest.mark.parametrize("graph", [graph.value for graph in Graph])
+def test_only_the_order_of_the_peers_matters(graph: str) -> None:
+    low = topology(graph, (0, 1, 2, 3, 4), seed=3)
+    high = topology(graph, (7, 9, 100, 200, 201), seed=3)
+    assert np.array_equal(low.weights, high.weights)
+
+
+@pytest.mark.parametrize(
+    ("n", "rho"), [(4, 0.333), (8, 0.805), (10, 0.873), (20, 0.967), (32, 0.987)]
+)
+def test_rings_mix_as_fast_as_theory_says(n: int, rho: float) -> None:
+    mix = topology("Ring", tuple(range(n)))
+    assert mix.rho == pytest.approx(rho, abs=5e-4)
+    assert mix.rho == pytest.approx(1 / 3 + 2 / 3 * cos(2 * pi / n), abs=1e-12)
+
+
+def test_a_complete_graph_averages_at_once() -> None:
+    mix = topology("Complete", (1, 2, 3, 4))
+    np.testing.assert_allclose(mix.weights, 0.25, atol=1e-15)
+    assert mix.rho == pytest.approx(0, abs=1e-12)
+
+
+def test_an_exponential_graph_reaches_far_with_few_edges() -> None:
+    mix = topology("Exponential", tuple(range(16)))
+    assert mix.neighbours(0) == (1, 2, 4, 8, 12, 14, 15)
+    assert mix.rho < topology("Ring", tuple(range(16))).rho
+
+
+def test_one_or_two_peers_are_graphs_too() -> None:
+    for graph in Graph:
+        assert topology(graph, (5,)).row(5) == {5: 1.0}
+        assert topology(graph, (5, 9)).row(9) == {5: 0.5, 9: 0.5}
+
+
+def test_a_random_graph_is_the_same_everywhere() -> None:
+    """Frozen: peers of different machines must draw the same graph."""
+    mix = topology("ErdosRenyi", (0, 1, 2, 3, 4, 5), edge_percent=50, seed=17)
+    assert [mix.neighbours(peer) for peer in mix.peers] == [
+        (2, 4, 5),
+        (2, 3),
+        (0, 1, 3, 4),
+        (1, 2, 4),
+        (0, 2, 3),
+        (0,),
+    ]
+
+
+def test_a_graph_that_will_not_connect_says_what_to_change() -> None:
+    with pytest.raises(TopologyError, match=r"raise edgePercent to \d+ or more"):
+        topology("ErdosRenyi", tuple(range(40)), edge_percent=1)
+
+
+@pytest.mark.parametrize("peers", [(), (2, 1), (1, 1)])
+def test_peers_must_be_in_order(peers: tuple[int, ...]) -> None:
+    with pytest.raises(TopologyError, match="ascending order"):
+        topology("Ring", peers)

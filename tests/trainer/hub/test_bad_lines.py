@@ -1,0 +1,111 @@
+"""Bad connections, many pollers, silent peers: a run goes on, or one peer leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from faulty_proxy import FaultyProxy
+from hub_certificates import Authority
+from hub_harness import HubThread, a_join, json_of
+
+from haversack_trainer.contract.membership import Start
+from haversack_trainer.contract.records import Kind
+from haversack_trainer.exchange.base import Evicted, Outgoing
+from haversack_trainer.exchange.http import HttpExchange
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[HubThread]:
+    with HubThread(tmp_path, Authority(tmp_path / "tls")) as hub:
+        yield hub
+
+
+@pytest.fixture
+def proxy(hub: HubThread) -> Iterator[FaultyProxy]:
+    with FaultyProxy(hub.port) as proxy:
+        yield proxy
+
+
+def started_through(hub: HubThread, proxy: FaultyProxy) -> HttpExchange:
+    exchange = hub.exchange(0, port=proxy.port)
+    exchange.join(a_join())
+    exchange.append(Kind.START, 0, json_of(Start()))
+    return exchange
+
+
+def test_a_line_that_breaks_every_few_requests_loses_and_doubles_nothing(
+    hub: HubThread, proxy: FaultyProxy
+) -> None:
+    exchange = started_through(hub, proxy)
+    proxy.cut_after_bytes = 6000
+    for number in range(6):
+        swap = exchange.swap(number, Outgoing(bytes([number]), blob=b"x" * 500), never)
+        assert swap.closed.payloads[0].body[:1] == bytes([number])
+    assert len(hub.hub.core) == 2 + 6
+
+
+def test_a_slow_line_is_only_slow(hub: HubThread, proxy: FaultyProxy) -> None:
+    proxy.delay_seconds = 0.02
+    exchange = started_through(hub, proxy)
+    assert exchange.swap(0, Outgoing(b"x", blob=b"y" * 200_000), never).fetch(0)[:1] == b"y"
+
+
+def test_a_connection_that_is_cut_while_waiting_is_made_again(
+    hub: HubThread, proxy: FaultyProxy
+) -> None:
+    exchange = started_through(hub, proxy)
+    proxy.cut()
+    assert exchange.swap(0, Outgoing(b"x"), never).closed.members == (0,)
+
+
+def test_an_unplugged_peer_leaves_and_comes_back_as_a_new_process(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "tls")
+    with (
+        HubThread(tmp_path, authority, lease_seconds=1.5) as hub,
+        FaultyProxy(hub.port) as proxy,
+    ):
+        stays = hub.exchange(0)
+        stays.join(a_join("stays"))
+        goes = hub.exchange(1, port=proxy.port)
+        goes.join(a_join("goes"))
+        stays.append(Kind.START, 0, json_of(Start()))
+        proxy.unplugged = True
+        swap = stays.swap(0, Outgoing(b"x"), never)
+        assert swap.closed.members == (0,)
+        assert stays.state.history[-1].reason == "lease expired"
+        proxy.unplugged = False
+        proxy.cut()
+        with pytest.raises(Evicted):
+            goes.wait_for(lambda state: state.round > 5, never, 20)
+        goes.join(a_join("back"))
+        assert stays.wait_for(lambda state: 1 in state.pending, never, 10)
+
+
+def test_sixty_four_pollers_see_every_round(hub: HubThread) -> None:
+    num_peers, num_rounds = 64, 3
+    exchanges = [hub.exchange(peer) for peer in range(num_peers)]
+    with ThreadPoolExecutor(num_peers) as pool:
+        list(pool.map(lambda exchange: exchange.join(a_join(f"i{exchange.me}")), exchanges))
+    assert exchanges[0].wait_for(lambda state: len(state.view) == num_peers, never, 30)
+    exchanges[0].append(Kind.START, 0, json_of(Start()))
+
+    def rounds(exchange: HttpExchange) -> None:
+        exchange.wait_for(lambda state: state.start is not None, never, 30)
+        for number in range(num_rounds):
+            exchange.swap(number, Outgoing(bytes([exchange.me])), never)
+
+    threads = [Thread(target=rounds, args=(exchange,)) for exchange in exchanges]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(exchange.state.closed == exchanges[0].state.closed for exchange in exchanges)
+    assert [len(closed.members) for closed in exchanges[0].state.closed] == [num_peers] * num_rounds

@@ -1,0 +1,212 @@
+"""The hub's decisions with a clock that the test winds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hub_harness import a_join, json_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from haversack_trainer.contract.membership import Start
+from haversack_trainer.contract.records import CorruptRecord, Kind, Record
+from haversack_trainer.exchange.base import Evicted, Refused
+from haversack_trainer.hub.core import Behind, Core, Settling
+from haversack_trainer.hub.journal import NotStored
+
+
+@dataclass
+class Shelf:
+    """Storage in memory; ``room`` frames fit."""
+
+    frames: list[bytes] = field(default_factory=list)
+    room: int = 10**6
+
+    def append(self, frame: bytes) -> None:
+        if len(self.frames) >= self.room:
+            raise NotStored("full")
+        self.frames.append(frame)
+
+
+@dataclass
+class Clock:
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Bench:
+    """A core with two members, 0 and 1, and a lease of 10 s."""
+
+    def __init__(self, *, incomplete: bool = False) -> None:
+        self.clock, self.shelf = Clock(), Shelf()
+        self.core = Core(
+            "run",
+            self.shelf,
+            rounds=5,
+            lease_seconds=10.0,
+            clock=self.clock,
+            incomplete=incomplete,
+        )
+
+    @property
+    def view(self) -> tuple[int, ...]:
+        return self.core.book.state.view
+
+    def started(self) -> Bench:
+        for peer in (0, 1):
+            self.append(Record(Kind.JOIN, peer, 0, json_of(a_join(f"i{peer}"))))
+        self.append(Record(Kind.START, 0, 0, json_of(Start())))
+        return self
+
+    def append(self, record: Record) -> int:
+        return self.core.append(record.peer, record.encode(), f"i{record.peer}").position
+
+    def poll(self, peer: int) -> None:
+        core = self.core
+        core.poll(peer, f"i{peer}", len(core), core.book.ledger.head.hex())
+
+    def pass_seconds(self, seconds: float, *polling: int) -> None:
+        """Time goes by in ticks of a second while ``polling`` look for records."""
+        for _ in range(int(seconds)):
+            self.clock.now += 1
+            for peer in polling:
+                self.poll(peer)
+            self.core.tick()
+
+
+def test_a_peer_that_stops_polling_leaves_after_its_lease() -> None:
+    bench = Bench().started()
+    bench.pass_seconds(9, 0)
+    assert len(bench.view) == 2
+    bench.pass_seconds(2, 0)
+    assert 1 not in bench.view
+    assert bench.core.book.state.history[-1].reason == "lease expired"
+    with pytest.raises(Evicted, match="lease expired"):
+        bench.poll(1)
+    with pytest.raises(Evicted):
+        bench.append(Record(Kind.PAYLOAD, 1, 0, b"x"))
+
+
+def test_a_pending_peer_s_lease_expires_too() -> None:
+    bench = Bench().started()
+    bench.append(Record(Kind.JOIN, 2, 0, json_of(a_join("i2"))))
+    bench.pass_seconds(11, 0, 1)
+    assert bench.core.book.state.pending == ()
+
+
+def test_time_in_which_the_hub_slept_expires_nobody() -> None:
+    bench = Bench().started()
+    bench.clock.now += 3600
+    assert bench.core.tick() == 0
+    bench.pass_seconds(5, 0, 1)
+    assert bench.view == (0, 1)
+
+
+def test_an_expired_peer_closes_the_round_for_the_others() -> None:
+    bench = Bench().started()
+    bench.append(Record(Kind.PAYLOAD, 0, 0, b"x"))
+    mark = bench.core.wake_mark
+    bench.pass_seconds(11, 0)
+    assert bench.core.book.state.closed[0].members == (0,)
+    assert bench.core.wake_mark > mark
+
+
+def test_a_payload_that_leaves_the_round_open_wakes_nobody() -> None:
+    bench = Bench().started()
+    mark = bench.core.wake_mark
+    bench.append(Record(Kind.PAYLOAD, 0, 0, b"x"))
+    assert bench.core.wake_mark == mark
+    bench.append(Record(Kind.PAYLOAD, 1, 0, b"y"))
+    assert bench.core.wake_mark == len(bench.core)
+
+
+def test_a_full_disk_refuses_the_record_and_keeps_the_state() -> None:
+    bench = Bench().started()
+    bench.shelf.room = len(bench.shelf.frames)
+    with pytest.raises(NotStored):
+        bench.append(Record(Kind.PAYLOAD, 0, 0, b"x"))
+    assert (len(bench.core), bench.core.book.state.published_in_round) == (3, frozenset())
+    bench.shelf.room += 1
+    assert bench.append(Record(Kind.PAYLOAD, 0, 0, b"x")) == 3
+
+
+def test_all_who_wait_at_the_same_place_share_one_answer() -> None:
+    core = Bench().started().core
+    assert core.read(1, 3).frames is core.read(1, 3).frames
+
+
+def test_a_hub_with_an_empty_disk_waits_for_its_log_then_for_all_members() -> None:
+    old = Bench().started()
+    frames, head = b"".join(old.shelf.frames), old.core.book.ledger.head.hex()
+    bench = Bench(incomplete=True)
+    with pytest.raises(Settling):
+        bench.append(Record(Kind.JOIN, 7, 0, json_of(a_join("i7"))))
+    with pytest.raises(Behind):
+        bench.core.poll(0, "i0", 3, head)
+    bench.core.refill(frames[: len(frames) - len(old.shelf.frames[-1])], old_head(old, 2))
+    bench.poll(0)
+    with pytest.raises(Settling):
+        bench.append(Record(Kind.CHECKPOINT, 0, 0, b"{}"))
+    bench.core.refill(frames, head)
+    bench.poll(1)
+    assert bench.append(Record(Kind.PAYLOAD, 0, 0, b"x")) == 3
+    assert bench.core.book.state.identity == old.core.book.state.identity
+
+
+def old_head(bench: Bench, position: int) -> str:
+    return bench.core.book.ledger.head_at(position).hex()
+
+
+def test_a_hub_whose_peers_are_all_gone_starts_over_after_a_lease() -> None:
+    bench = Bench(incomplete=True)
+    bench.pass_seconds(11)
+    assert bench.append(Record(Kind.JOIN, 7, 0, json_of(a_join("i7")))) == 0
+
+
+def test_a_refill_that_does_not_continue_the_log_is_refused() -> None:
+    old, bench = Bench().started(), Bench(incomplete=True)
+    frames, head = b"".join(old.shelf.frames), old.core.book.ledger.head.hex()
+    with pytest.raises(Refused, match="not a continuation"):
+        bench.core.refill(frames, "00" * 32)
+    with pytest.raises(CorruptRecord):
+        bench.core.refill(frames[:-1], head)
+    bench.core.refill(frames[: len(old.shelf.frames[0])], old_head(old, 1))
+    other = Record(Kind.JOIN, 5, 0, json_of(a_join("i5"))).encode()
+    fork = Core("run", Shelf(), rounds=1, lease_seconds=1, clock=bench.clock)
+    fork.append(5, other, "i5")
+    with pytest.raises(Refused, match="not a continuation"):
+        bench.core.refill(other, fork.book.ledger.head.hex())
+
+
+@given(st.binary(max_size=300), st.integers(0, 0xFFFF), st.text(max_size=5))
+def test_no_bytes_whatever_do_more_than_be_refused(
+    data: bytes, author: int, incarnation: str
+) -> None:
+    bench = Bench().started()
+    with pytest.raises((CorruptRecord, Refused, Evicted)):
+        bench.core.append(author, data, incarnation)
+    assert len(bench.core) == 3
+
+
+@given(
+    kind=st.sampled_from(list(Kind)),
+    peer=st.integers(0, 3),
+    round=st.integers(0, 3),
+    body=st.binary(max_size=40) | st.sampled_from([json_of(a_join("i0")), json_of(Start())]),
+    author=st.integers(0, 3),
+)
+def test_sound_frames_are_stored_whole_or_refused(
+    kind: Kind, peer: int, round: int, body: bytes, author: int
+) -> None:
+    bench = Bench().started()
+    frame = Record(kind, peer, round, body).encode()
+    try:
+        appended = bench.core.append(author, frame, f"i{author}")
+    except (CorruptRecord, Refused, Evicted):
+        assert len(bench.core) == 3
+    else:
+        assert peer == author
+        assert bench.core.book.ledger.read(appended.position).frames[: len(frame)] == frame

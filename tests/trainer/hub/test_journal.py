@@ -1,0 +1,86 @@
+"""The log on disk: torn tails, full disks, other runs' folders."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from haversack_trainer.contract.records import Kind, Record
+from haversack_trainer.hub.journal import HubError, Journal, NotStored
+
+RECORDS = [Record(Kind.PAYLOAD, peer, 0, bytes([peer]) * 20) for peer in range(10)]
+
+
+def filled(folder: Path, segment_bytes: int = 100) -> list[Path]:
+    journal = Journal(folder, "run", segment_bytes=segment_bytes)
+    for record in RECORDS:
+        journal.append(record.encode())
+    journal.sync()
+    journal.close()
+    return sorted(folder.glob("log-*.seg"))
+
+
+def reopened(folder: Path) -> Journal:
+    journal = Journal(folder, "run")
+    journal.close()
+    return journal
+
+
+def test_a_restart_reads_all_segments_back(tmp_path: Path) -> None:
+    assert len(filled(tmp_path)) > 2
+    journal = reopened(tmp_path)
+    assert (journal.recovered, journal.was_cut) == (RECORDS, False)
+    assert journal.store == reopened(tmp_path).store
+
+
+@pytest.mark.parametrize("lost", range(1, 36))
+def test_a_torn_tail_is_cut_at_the_last_whole_record(tmp_path: Path, lost: int) -> None:
+    newest = filled(tmp_path, segment_bytes=10**6)[-1]
+    os.truncate(newest, newest.stat().st_size - lost)
+    journal = reopened(tmp_path)
+    assert (journal.recovered, journal.was_cut) == (RECORDS[:-1], True)
+    assert newest.stat().st_size == sum(record.num_bytes for record in RECORDS[:-1])
+
+
+def test_appends_go_on_after_a_cut(tmp_path: Path) -> None:
+    newest = filled(tmp_path)[-1]
+    os.truncate(newest, newest.stat().st_size - 1)
+    journal = Journal(tmp_path, "run")
+    journal.append(RECORDS[-1].encode())
+    journal.close()
+    assert reopened(tmp_path).recovered == RECORDS
+
+
+def test_a_missing_segment_stops_the_hub_with_advice(tmp_path: Path) -> None:
+    filled(tmp_path)[1].unlink()
+    with pytest.raises(HubError, match="a peer will bring the log back"):
+        Journal(tmp_path, "run")
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    filled(tmp_path)
+    with pytest.raises(HubError, match="holds the log of run 'run', not of 'other'"):
+        Journal(tmp_path, "other")
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+    room = [50]
+
+    def write(file: int, data: bytes) -> int:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = os.write(file, data[: room[0]])
+        room[0] -= taken
+        return taken
+
+    journal = Journal(tmp_path, "run", write=write)
+    journal.append(RECORDS[0].encode())
+    with pytest.raises(NotStored, match=r"No space left on device.*make room there"):
+        journal.append(RECORDS[1].encode())
+    room[0] = 1000
+    journal.append(RECORDS[2].encode())
+    journal.close()
+    assert reopened(tmp_path).recovered == [RECORDS[0], RECORDS[2]]
