@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+from transformers.utils.logging import disable_progress_bar
+
 from haversack_trainer.checkpoint.manifest import Meta
 from haversack_trainer.config import PeerConfig, load_peer
 from haversack_trainer.contract.report import PeerReport
@@ -34,6 +36,7 @@ def run_peer(environ: Mapping[str, str], stop: Stop) -> None:
     """Train until the run is over. Raises what ``endings`` knows."""
     config = load_peer(environ)
     set_up_torch(environ)
+    disable_progress_bar()
     material = prepare(config, environ)
     exchange = HttpExchange(
         config.hub_url,
