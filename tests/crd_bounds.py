@@ -37,7 +37,7 @@ def a_text(schema: Schema, length: int) -> str | None:
     """A text of this length that matches the schema's pattern, if there can be one."""
     pattern = schema.get("pattern", "")
     if "://" in pattern:
-        start = "file:///" if "file" in pattern else "http://"
+        start = "pvc://" if "pvc" in pattern else "http://"
         return start + "a" * (length - len(start)) if length >= len(start) else None
     if pattern == DECIMAL_PATTERN:
         return "0." + "1" * (length - 2) if 2 < length <= 12 else None

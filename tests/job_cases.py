@@ -151,7 +151,7 @@ RULE_CASES: Final = (
         )
         for place in ("model", "dataset", "dataset.heldOut", "storage")
         for good, bad in (
-            ("file:///a/b", "file://a/b"),
+            ("s3://bucket/a", "file://a/b"),
             ("pvc://claim/a", "pvc://Claim/a"),
             ("s3://bucket/a..b", "s3://bucket/../b"),
             ("s3://bucket", "s3:///bucket"),

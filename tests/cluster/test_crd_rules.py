@@ -56,6 +56,14 @@ def test_one_side_of_each_rule_and_bound_is_accepted(crds: ControlPlane, case: C
     assert case.says in rejected.message
 
 
+def test_a_folder_of_the_pod_is_no_storage(crds: ControlPlane) -> None:
+    """Only here, since ``haversack run`` keeps its results in a folder."""
+    body = edited({"spec.storage.uri": "file:///runs"})
+    parse_spec(body)
+    assert "uri: a folder of the pod goes with the pod" in create(crds, body).message
+    assert create(crds, edited({"spec.dataset.uri": "file:///data"})).code == 201
+
+
 def test_every_rule_has_a_case() -> None:
     """A rule that no case breaks is a rule that nobody knows to work."""
     said = [case.says for case in (*RULE_CASES, *POOL_CASES)]

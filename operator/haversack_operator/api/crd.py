@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from haversack_operator.api import names
-from haversack_operator.api.job import MAX_NAME_LENGTH, NAME_PATTERN, JobSpec
+from haversack_operator.api.admission import JOB_ADMISSION, PLAN_ADMISSION
+from haversack_operator.api.job import JobSpec
 from haversack_operator.api.plan import PlanSpec, PlanStatus
 from haversack_operator.api.rules import RULES
 from haversack_operator.api.schema import Schema, at, structural
@@ -13,7 +14,6 @@ from haversack_operator.api.status import UNOBSERVED, JobStatus
 from haversack_trainer.contract.base import cel
 from haversack_trainer.contract.cards import METHODS, MethodCard
 
-_IMMUTABLE: Final = ("model", "dataset", "adapter", "method", "training", "storage")
 _LIST_KEYS: Final = {
     names.JOB_KIND: {"spec.pools": "name", "status.conditions": "type", "status.pools": "name"},
     names.PLAN_KIND: {"spec.peers": "peer", "status.peers": "peer"},
@@ -52,27 +52,8 @@ def job_definition() -> dict[str, Any]:
     at(schema, "spec")["properties"]["method"] = method_schema()
     for rule in RULES:
         _add_rule(at(schema, rule.path), rule.validation())
-    for name in _IMMUTABLE:
-        message = f"{name}: is immutable; make a new job instead"
-        _add_rule(at(schema, f"spec.{name}"), cel("self == oldSelf", message))
-    total = "self.pools.map(p, p.peers.replicas).sum()"
-    _add_rule(
-        at(schema, "spec"),
-        cel(
-            f"{total} == old{total.replace('self', 'Self', 1)}",
-            "pools: the sum of peers.replicas is the number of parts the data is split into and "
-            "is immutable; make a new job instead",
-        ),
-    )
-    _add_rule(
-        schema,
-        cel(
-            f"size(self.metadata.name) <= {MAX_NAME_LENGTH} "
-            f"&& self.metadata.name.matches('{NAME_PATTERN}')",
-            f"metadata.name: names of pods and of a Service are built from it; write at most "
-            f"{MAX_NAME_LENGTH} letters a-z, digits and '-', a letter first",
-        ),
-    )
+    for path, validation in JOB_ADMISSION:
+        _add_rule(at(schema, path), validation)
     return _definition(names.JOB_KIND, names.JOB_PLURAL, "ftj", schema, _JOB_COLUMNS)
 
 
@@ -83,7 +64,8 @@ def plan_definition() -> dict[str, Any]:
         structural(PlanSpec),
         structural(PlanStatus),
     )
-    _add_rule(at(schema, "spec"), cel("self == oldSelf", "a plan never changes; make a new one"))
+    for path, validation in PLAN_ADMISSION:
+        _add_rule(at(schema, path), validation)
     return _definition(names.PLAN_KIND, names.PLAN_PLURAL, "ftp", schema, _PLAN_COLUMNS)
 
 
