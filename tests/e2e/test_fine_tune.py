@@ -1,0 +1,130 @@
+"""The whole of it: examples applied with kubectl, real peers on played nodes, adapters in S3."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_models
+from e2e_world import E2eWorld, condition, reason
+from examples.demo import corpus, minilm
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
+
+HELD_OUT = 120
+TRAINING = 480
+
+
+@pytest.fixture(scope="session")
+def held_out(world: E2eWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Model and data are in S3; the rows that the gate judges by."""
+    folder = tmp_path_factory.mktemp("corpora")
+    corpus.write(folder / "all.jsonl")
+    rows = (folder / "all.jsonl").read_text().splitlines(keepends=True)
+    (folder / "all.jsonl").unlink()
+    (folder / "docstrings.jsonl").write_text("".join(rows[:TRAINING]))
+    (folder / "held-out.jsonl").write_text("".join(rows[TRAINING : TRAINING + HELD_OUT]))
+    world.upload(folder, "s3://corpora")
+    world.upload(minilm.folder(), "s3://models/all-minilm-l6-v2")
+    world.bucket("adapters")
+    return folder / "held-out.jsonl"
+
+
+@pytest.fixture(scope="session")
+def tiny(world: E2eWorld, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    """Overrides that make an example small: an untrained model of a few thousand weights, easy data."""
+    model, data = tmp_path_factory.mktemp("tiny"), tmp_path_factory.mktemp("tiny-data")
+    world.upload(tiny_models.bert(model), "s3://models/tiny")
+    samples = tiny_models.texts()
+    assert samples.labels is not None
+    named = zip(samples.inputs, samples.labels, strict=True)
+    rows = [{"text": text, "label": samples.classes[label]} for text, label in named]
+    (data / "tiny.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    world.upload(data, "s3://corpora")
+    world.bucket("adapters")
+    return {
+        "model": {"uri": "s3://models/tiny"},
+        "dataset": {"uri": "s3://corpora/tiny.jsonl", "maxLength": 16},
+        "pools": [{"name": "arm", "architecture": "arm64", "peers": {"replicas": 2}}],
+        "placement": {"minPeers": 2},
+        "reporting": {"periodSeconds": 1},
+    }
+
+
+SMALL: Mapping[str, Mapping[str, Any]] = {
+    "dataset": {"maxLength": 32, "heldOut": {"uri": "s3://corpora/held-out.jsonl"}},
+    "checkpoint": {"periodRounds": 4},
+    "evaluation": {"periodRounds": 8},
+    "reporting": {"periodSeconds": 1},
+    "elasticity": {"heartbeatTimeoutSeconds": 6},
+}
+
+
+def test_dec_lora_loses_a_node_on_the_way(world: E2eWorld, held_out: Path, tmp_path: Path) -> None:
+    world.namespace("declora")
+    training = {"rounds": 12, "batchSize": 16}
+    method = {"decLoRA": {"localSteps": 4, "learningRate": "0.003"}}
+    job = world.example("declora.yaml", **SMALL, training=training, method=method)
+    world.apply("declora", job)
+    name = job["metadata"]["name"]
+    world.wait_round("declora", name, 4)
+    lost = world.pods("declora", name)[f"{name}-gpu-1-0"]["spec"]["nodeName"]
+    world.agent.unplug(lost)
+    status = world.wait("declora", name, lambda s: condition(s, "Complete") == "True")
+    replaced = world.pods("declora", name)
+    assert all(pod["spec"]["nodeName"] != lost for pod in replaced.values())
+    assert status["verdict"]["passed"]
+    adapter = world.download(status["adapter"]["uri"], tmp_path / "adapter")
+    scores = world.scores(minilm.folder(), adapter, held_out)
+    assert scores["adapter"] < scores["base"]
+
+
+def test_spsa_loses_a_process_on_the_way(world: E2eWorld, held_out: Path, tmp_path: Path) -> None:
+    world.namespace("spsa")
+    training = {"rounds": 60, "batchSize": 8}
+    method = {"spsa": {"directions": 4, "learningRate": "0.0005"}}
+    job = world.example("spsa.yaml", **SMALL, training=training, method=method)
+    world.apply("spsa", job)
+    name = job["metadata"]["name"]
+    world.wait_round("spsa", name, 10)
+    world.agent.crash(f"{name}-arm-1-0")
+    status = world.wait("spsa", name, lambda s: condition(s, "Complete") == "True")
+    adapter = world.download(status["adapter"]["uri"], tmp_path / "adapter")
+    scores = world.scores(minilm.folder(), adapter, held_out)
+    assert scores["adapter"] < scores["base"]
+
+
+def test_nothing_is_published_that_did_not_pass(world: E2eWorld, tiny: Mapping[str, Any]) -> None:
+    world.namespace("gate")
+    method = {"decLoRA": {"localSteps": 5, "learningRate": "3"}}
+    training = {"rounds": 2, "batchSize": 8}
+    job = world.example("declora.yaml", **tiny, training=training, method=method)
+    job["metadata"]["name"] = "worse"
+    world.apply("gate", job)
+    status = world.wait("gate", "worse", lambda s: reason(s, "Failed") == "GateFailed")
+    assert not status["verdict"]["passed"]
+    published = [key for key in world.keys("s3://adapters/team-a/worse") if "/adapters/" in key]
+    assert published == []
+    assert "team-a/worse/report.html" in world.keys("s3://adapters/team-a/worse")
+
+
+def test_a_suspended_job_goes_on_where_it_was(world: E2eWorld, tiny: Mapping[str, Any]) -> None:
+    world.namespace("pause")
+    training = {"rounds": 40, "batchSize": 8}
+    job = world.example("declora.yaml", **tiny, training=training, checkpoint={"periodRounds": 3})
+    job["metadata"]["name"] = "pause"
+    world.apply("pause", job)
+    world.wait_round("pause", "pause", 6)
+    world.patch("pause", "pause", {"suspend": True})
+    suspended = world.wait("pause", "pause", lambda s: condition(s, "Suspended") == "True")
+    world.wait("pause", "pause", lambda _: not world.pods("pause", "pause"))
+    assert suspended["progress"]["round"] < 40
+    world.patch("pause", "pause", {"suspend": False})
+    world.wait("pause", "pause", lambda s: condition(s, "Suspended") == "False")
+    started = world.wait("pause", "pause", lambda s: condition(s, "PeersReady") == "True")
+    assert started["progress"]["round"] >= 3
+    over = world.wait("pause", "pause", lambda s: bool({condition(s, "Complete")} & {"True"}))
+    assert over["progress"]["round"] == 40
