@@ -149,6 +149,13 @@ class World:
             _good(self.client.request("POST", self.path("Pod", pod, "binding"), binding))
         self.tell(pod, "Running", ready=True, state={"running": {}}, **container)
 
+    def reap(self) -> bool:
+        """Let the pods that are told to go be gone, as kubelets would; true once all are."""
+        leaving = [pod for pod in self.list("Pod") if "deletionTimestamp" in pod["metadata"]]
+        for pod in leaving:
+            self.delete("Pod", pod["metadata"]["name"])
+        return not self.list("Pod")
+
     def ended(self, pod: str, exit_code: int, message: str = "", restarts: int = 0) -> None:
         """The container ended and is about to be restarted in place."""
         end = {"exitCode": exit_code, "reason": "Error", "message": message}

@@ -151,5 +151,7 @@ class Snapshot:
     """(kind, name) of the job's other owned objects: Service, ConfigMap, Secret, NetworkPolicy."""
     missing_secrets: tuple[str, ...] = ()
     """Secrets that the job refers to and that are not there."""
+    leftovers: tuple[str, ...] = ()
+    """Objects under the job's names that are not its own: of a namesake that was deleted just now."""
     refusal: str = ""
     """What the API server said when it refused something of the pass before."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from . import certificates
 from .api import Api, Nodes
 from .base import Actions, ClusterError, Key, Manifest, Ref
 from .hubclient import HubClient
-from .kube_belongings import Belongings, Shelf, pack
+from .kube_belongings import Belongings, Shelf, is_of, pack
 from .kube_client import Refusal
 from .kube_events import event_from
 from .kube_jobs import job_from
@@ -45,7 +45,10 @@ class KubeCluster:
             self._forget(key)
             return None
         job = self._jobs[key] = job_from(body)
-        pods = await self._pods(key)
+        selector = f"{names.LABEL_JOB}={key.name}"
+        found = await self._api.list("Pod", key.namespace, selector)
+        own = [pod_from(body) for body in found if is_of(body, job)]
+        pods = tuple(sorted(own, key=lambda pod: pod.name))
         if isinstance(job, Invalid):
             return Snapshot(job, now, pods=pods)
         belongings = await self._shelf.look(key, job, now)
@@ -60,6 +63,7 @@ class KubeCluster:
             key_pairs=certificates.names_in(belongings.tls),
             existing=belongings.existing,
             missing_secrets=belongings.missing_secrets,
+            leftovers=(*_foreign(found, job), *belongings.leftovers),
             refusal=self._refusals.get(key, ""),
         )
 
@@ -104,11 +108,6 @@ class KubeCluster:
         await _all(self._delete(key, ref) for ref in actions.delete)
         if actions.approve is not None:
             await self._approve(key, actions.approve)
-
-    async def _pods(self, key: Key) -> tuple[Pod, ...]:
-        selector = f"{names.LABEL_JOB}={key.name}"
-        found = await self._api.list("Pod", key.namespace, selector)
-        return tuple(sorted((pod_from(body) for body in found), key=lambda pod: pod.name))
 
     async def _progress(self, key: Key, job: Job, belongings: Belongings) -> RunProgress | None:
         address = self._addresses[key]
@@ -156,6 +155,10 @@ class KubeCluster:
         self._addresses.pop(key, None)
         self._refusals.pop(key, None)
         self._shelf.forget(key)
+
+
+def _foreign(pods: Iterable[Mapping[str, Any]], job: Job) -> Iterator[str]:
+    return (f"Pod {body['metadata']['name']}" for body in pods if not is_of(body, job))
 
 
 def _rows(key: Key, plan: str, status: Mapping[str, Any]) -> Manifest:

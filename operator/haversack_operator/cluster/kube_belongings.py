@@ -31,6 +31,8 @@ class Belongings:
     plan: PlanView | None
     tls: Mapping[str, bytes] = field(repr=False)
     missing_secrets: tuple[str, ...] = ()
+    leftovers: tuple[str, ...] = ()
+    """Objects with our names and another owner."""
 
 
 class Shelf:
@@ -48,6 +50,7 @@ class Shelf:
             or known.job_uid != job.uid
             or now - known.seen > FRESH
             or known.missing_secrets
+            or known.leftovers
         ):
             known = self._looks[key] = await self._read(key, job, now)
         return known
@@ -76,11 +79,23 @@ class Shelf:
         found, tls, planned, missing = await asyncio.gather(
             asyncio.gather(*looks), secret, plans, self._missing(key, job)
         )
-        there = [one for one, body in zip(wanted, found, strict=True) if _is_of(body, job)]
-        views = [plan_from(body) for body in planned if _is_of(body, job)]
+        there = [one for one, body in zip(wanted, found, strict=True) if is_of(body, job)]
+        views = [plan_from(body) for body in planned if is_of(body, job)]
         newest = max((view for view in views if view), key=lambda view: view.revision, default=None)
-        data = unpack(tls) if _is_of(tls, job) else {}
-        return Belongings(job.uid, now, frozenset(there), newest, data, missing)
+        data = unpack(tls) if is_of(tls, job) else {}
+        return Belongings(
+            job_uid=job.uid,
+            seen=now,
+            existing=frozenset(there),
+            plan=newest,
+            tls=data,
+            missing_secrets=missing,
+            leftovers=tuple(
+                f"{body['kind']} {body['metadata']['name']}"
+                for body in (*found, tls, *planned)
+                if body is not None and not is_of(body, job)
+            ),
+        )
 
     async def _missing(self, key: Key, job: Job) -> tuple[str, ...]:
         reference = job.spec.storage.s3.secret_ref
@@ -99,7 +114,7 @@ def unpack(secret: Mapping[str, Any] | None) -> dict[str, bytes]:
 def pack(job: Job | Invalid, present: Mapping[str, Any] | None, wanted: frozenset[str]) -> Manifest:
     """The job's TLS Secret with the wanted pairs added; bound to the version that was read."""
     data = certificates.complete(
-        unpack(present) if _is_of(present, job) else {},
+        unpack(present) if is_of(present, job) else {},
         wanted,
         run=f"{job.namespace}.{job.name}.{job.uid[:8]}",
         hub_name=owned.hub_name(job.name, job.namespace),
@@ -117,7 +132,7 @@ def pack(job: Job | Invalid, present: Mapping[str, Any] | None, wanted: frozense
     }
 
 
-def _is_of(body: Mapping[str, Any] | None, job: Job | Invalid) -> bool:
+def is_of(body: Mapping[str, Any] | None, job: Job | Invalid) -> bool:
     """Whether an object is this very job's, and not one of the same name that is about to go."""
     owners = (body or {}).get("metadata", {}).get("ownerReferences", ())
     return any(owner.get("uid") == job.uid for owner in owners)

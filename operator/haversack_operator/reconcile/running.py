@@ -47,6 +47,10 @@ def running(job: Job, snapshot: Snapshot, settings: PodSettings, written: JobSta
     if snapshot.missing_secrets:
         findings = Findings(review.healthy, snapshot.plan, _rows(snapshot.plan))
         return Decision(told(job, snapshot, findings, Actions()), WAIT_SECONDS)
+    if snapshot.leftovers:
+        wait = f"another job's {', '.join(snapshot.leftovers)} must go first"
+        findings = Findings(review.healthy, waits_for=wait)
+        return Decision(told(job, snapshot, findings, Actions()), LEAST_SECONDS)
     placed = _place(job, snapshot, review, demand)
     actions = Actions(
         apply=tuple(_wanted(job, snapshot, review, placed, settings)),
@@ -142,6 +146,8 @@ def _wanted(
     job: Job, snapshot: Snapshot, review: Review, placed: _Placed, settings: PodSettings
 ) -> Iterator[Manifest]:
     """What is not there yet, in the order in which it is needed."""
+    if placed.plan is not None and placed.plan != snapshot.plan:
+        yield plan_object(job, placed.plan)
     if not placed.rows:
         return
     # Between two runs the job file takes in what was changed meanwhile; during a run it never changes.
@@ -149,8 +155,6 @@ def _wanted(
     for manifest in shared_objects(job):
         if afresh or (manifest["kind"], manifest["metadata"]["name"]) not in snapshot.existing:
             yield manifest
-    if placed.plan is not None and placed.plan != snapshot.plan:
-        yield plan_object(job, placed.plan)
     if review.hub is None:
         yield hub_pod(job, review.next_hub_attempt, settings)
     for row in placed.rows:

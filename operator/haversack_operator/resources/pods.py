@@ -61,7 +61,8 @@ def peer_pod(job: Job, place: Assignment, attempt: int, settings: PodSettings) -
 
 
 def hub_pod(job: Job, attempt: int, settings: PodSettings) -> Manifest:
-    """The run log's pod. It may run wherever any peer may."""
+    """The run log's pod. It may run wherever any peer may, but for pools that tolerate everything:
+    it would be bound to nodes that are down, too."""
     name = owned.hub_pod(job.name, attempt)
     meta = owned.metadata(name, job.name, job.namespace, job.uid, **_labels(Role.HUB, attempt))
     variables = {env.ATTEMPT: str(attempt), env.LISTEN: f"$(POD_IP):{env.HUB_PORT}"}
@@ -79,7 +80,12 @@ def hub_pod(job: Job, attempt: int, settings: PodSettings) -> Manifest:
         "requests": dict(HUB_REQUESTS),
         "limits": {"memory": HUB_REQUESTS["memory"]},
     }
-    tolerations = {toleration: None for pool in job.spec.pools for toleration in pool.tolerations}
+    tolerations = {
+        toleration: None
+        for pool in job.spec.pools
+        for toleration in pool.tolerations
+        if toleration.key is not None
+    }
     return _pod(meta, _pod_spec(job, container, HUB, tuple(tolerations)))
 
 

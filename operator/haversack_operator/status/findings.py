@@ -29,6 +29,8 @@ class Findings:
     """Peers that have a place."""
     no_room: str | None = None
     """Why there is no plan with the gang's minimum."""
+    waits_for: str | None = None
+    """What has to happen before anything is placed."""
     ending: Ending | None = None
     starts: bool = False
     """Pods of peers are created in this pass."""

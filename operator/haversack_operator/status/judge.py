@@ -68,7 +68,7 @@ def _placed(job: Job, findings: Findings) -> Draft:
         return true(Condition.PLACED, "PlanApplied", said)
     if job.spec.suspend:
         return false(Condition.PLACED, "Suspended", "a suspended job holds no place")
-    return false(Condition.PLACED, "Pending", "not placed yet")
+    return false(Condition.PLACED, "Pending", findings.waits_for or "not placed yet")
 
 
 def _peers_ready(job: Job, findings: Findings) -> Draft:
