@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from haversack_trainer.data import DataError, resolve
+from haversack_trainer.data import DataError, NoSpace, resolve
 from haversack_trainer.data.hub import Snapshot
 from haversack_trainer.objects.base import NotFound, ObjectInfo, StoreError
 
@@ -139,7 +139,7 @@ def test_what_was_whole_before_a_failure_is_kept(tmp_path: Path, cloud: Cloud) -
 
 def test_a_disk_that_is_too_small_is_seen_before_the_download(tmp_path: Path, cloud: Cloud) -> None:
     cloud.sizes["train.jsonl"] = 2**60
-    with pytest.raises(DataError, match="MiB are free; give the cache a larger volume"):
+    with pytest.raises(NoSpace, match="MiB are free; give the cache a larger volume"):
         found("s3://bucket/train.jsonl", tmp_path, cloud)
     assert cloud.downloads == []
 

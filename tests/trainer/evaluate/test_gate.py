@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -87,6 +87,8 @@ def test_a_loss_that_is_not_finite_fails_whatever_the_tolerance(value: float) ->
     result = verdict(losses, tolerance=1e6)
     assert not result.passed
     assert result.reason.startswith("The loss of 1 of 500 held-out samples is not finite")
+    written = result.model_dump_json(by_alias=True)
+    assert Verdict.model_validate_json(written).model_dump_json(by_alias=True) == written
 
 
 @pytest.mark.parametrize("ratio", [11.0, np.nan, np.inf])
@@ -96,6 +98,7 @@ def test_an_update_that_exploded_fails(ratio: float) -> None:
     assert result.reason.startswith(f"The update of wild is {ratio:.3g} times")
 
 
+@settings(max_examples=20)
 @given(st.floats(-2, 2), st.integers(0, 5))
 def test_an_interval_moves_with_its_differences(shift: float, seed: int) -> None:
     differences = HARD - HARD.mean()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
+from torch.nn.functional import cross_entropy
 
 from haversack_trainer.model import AdaptedModel, ModelError, load_model
 
@@ -24,17 +25,19 @@ FRESH = """
 import json, sys
 import torch, transformers
 from peft import PeftModel
-auto, adapter, texts = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-base = json.load(open(adapter + "/adapter_config.json"))["base_model_name_or_path"]
-named = transformers.AutoConfig.from_pretrained(adapter if "Seq" in auto else base)
-model = getattr(transformers, auto).from_pretrained(base, config=named)
-model = PeftModel.from_pretrained(model, adapter).eval()
-tokens = transformers.AutoTokenizer.from_pretrained(base)(
-    texts, padding=True, truncation=True, max_length=24, return_tensors="pt"
-)
-with torch.no_grad():
-    logits = model(**tokens).logits
-print(json.dumps({"logits": logits.tolist(), "labels": list(named.id2label.values())}))
+texts, answers = json.loads(sys.argv[1]), []
+for auto, adapter in json.loads(sys.argv[2]):
+    base = json.load(open(adapter + "/adapter_config.json"))["base_model_name_or_path"]
+    config = transformers.AutoConfig.from_pretrained(adapter if "Sequence" in auto else base)
+    model = getattr(transformers, auto).from_pretrained(base, config=config)
+    model = PeftModel.from_pretrained(model, adapter).eval()
+    tokens = transformers.AutoTokenizer.from_pretrained(base)(
+        texts, padding=True, truncation=True, max_length=24, return_tensors="pt"
+    )
+    with torch.no_grad():
+        logits = model(**tokens).logits
+    answers.append({"logits": logits.tolist(), "labels": list(config.id2label.values())})
+print(json.dumps(answers))
 """
 
 
@@ -55,43 +58,40 @@ def losses(model: AdaptedModel) -> torch.Tensor:
         return model.losses(model.encode(tiny_models.texts(), FIRST))[0]
 
 
-def in_fresh_process(auto: str, adapter: Path) -> Any:
+def in_fresh_process(*adapters: tuple[str, Path]) -> list[Any]:
+    """For each (class of transformers, adapter folder) the logits and names of classes."""
     texts = json.dumps(tiny_models.texts().take(FIRST).inputs)
-    command = [sys.executable, "-c", FRESH, auto, str(adapter), texts]
+    folders = json.dumps([(auto, str(folder)) for auto, folder in adapters])
     ended = subprocess.run(
-        command,
+        [sys.executable, "-c", FRESH, texts, folders],
         check=True,
         capture_output=True,
-        timeout=100,
+        timeout=110,
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
     )
-    return json.loads(ended.stdout.splitlines()[-1])
+    answers: list[Any] = json.loads(ended.stdout.splitlines()[-1])
+    return answers
 
 
-def test_a_fresh_process_with_peft_alone_classifies_the_same(bert: Path, tmp_path: Path) -> None:
-    model = trained(bert, CLASSIFY, LABELS)
-    model.save_adapter(tmp_path)
-    again = in_fresh_process("AutoModelForSequenceClassification", tmp_path)
-    targets = torch.as_tensor(tiny_models.texts().take(FIRST).labels)
-    expected = torch.nn.functional.cross_entropy(
-        torch.tensor(again["logits"]), targets, reduction="none"
+def test_a_fresh_process_with_peft_alone_gives_the_same_answers(
+    bert: Path, llama: Path, tmp_path: Path
+) -> None:
+    classifier, speaker = trained(bert, CLASSIFY, LABELS), trained(llama, "CausalLM", ())
+    classifier.save_adapter(tmp_path / "classes")
+    speaker.save_adapter(tmp_path / "speech")
+    named, spoken = in_fresh_process(
+        ("AutoModelForSequenceClassification", tmp_path / "classes"),
+        ("AutoModelForCausalLM", tmp_path / "speech"),
     )
-    assert again["labels"] == list(LABELS)
-    torch.testing.assert_close(losses(model), expected, atol=1e-4, rtol=1e-4)
-
-
-def test_a_fresh_process_with_peft_alone_speaks_the_same(llama: Path, tmp_path: Path) -> None:
-    model = trained(llama, "CausalLM", ())
-    model.save_adapter(tmp_path)
-    logits = torch.tensor(in_fresh_process("AutoModelForCausalLM", tmp_path)["logits"])
-    batch = model.encode(tiny_models.texts(), FIRST)
-    targets = batch.tensors["labels"][:, 1:]
-    length = targets.shape[1]
-    each = torch.nn.functional.cross_entropy(
-        logits[:, :length].transpose(1, 2), targets, reduction="none"
-    )
-    expected = each.sum(1) / (targets != -100).sum(1)
-    torch.testing.assert_close(losses(model), expected, atol=1e-4, rtol=1e-4)
+    assert named["labels"] == list(LABELS)
+    classes = torch.as_tensor(tiny_models.texts().take(FIRST).labels)
+    expected = cross_entropy(torch.tensor(named["logits"]), classes, reduction="none")
+    torch.testing.assert_close(losses(classifier), expected, atol=1e-4, rtol=1e-4)
+    words = speaker.encode(tiny_models.texts(), FIRST).tensors["labels"][:, 1:]
+    logits = torch.tensor(spoken["logits"])[:, :-1].transpose(1, 2)
+    counted = (words != -100).sum(1)
+    expected = cross_entropy(logits, words, reduction="none").sum(1) / counted
+    torch.testing.assert_close(losses(speaker), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_the_same_adapter_gives_the_same_bytes(bert: Path, tmp_path: Path) -> None:

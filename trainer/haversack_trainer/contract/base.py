@@ -12,7 +12,12 @@ class Frozen(BaseModel):
     """A value. Unknown fields are refused, so that nothing is accepted that is not honoured."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        # A loss may be NaN; as JSON's null its reader would refuse the whole record.
+        ser_json_inf_nan="strings",
     )
 
 

@@ -4,6 +4,7 @@ from .batches import Batch, Batches, Encoder
 from .read import read
 from .resolve import resolve
 from .samples import DataError, Samples
+from .space import NoSpace
 from .split import Split, split
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Batches",
     "DataError",
     "Encoder",
+    "NoSpace",
     "Samples",
     "Split",
     "read",

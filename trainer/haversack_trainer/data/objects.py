@@ -6,6 +6,7 @@ processes of the machine respect, and the folder gets its name only when it is w
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import fnmatch
 import hashlib
@@ -16,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from haversack_trainer.objects.base import ObjectInfo, Store, StoreError
 
 from .samples import DataError
-from .space import check_space
+from .space import NoSpace, check_space
 
 OpenStore = Callable[[str], Store]
 
@@ -32,7 +33,8 @@ def from_store(uri: str, cache_dir: Path, ignored: Sequence[str], open_store: Op
     except StoreError as error:
         raise DataError(f"{uri} cannot be read: {error}") from error
     except OSError as error:
-        raise DataError(f"{uri} cannot be kept in {cache_dir}: {error.strerror}") from error
+        kind = NoSpace if error.errno == errno.ENOSPC else DataError
+        raise kind(f"{uri} cannot be kept in {cache_dir}: {error.strerror}") from error
 
 
 def _objects(uri: str, open_store: OpenStore) -> tuple[Store, list[ObjectInfo]]:
