@@ -21,8 +21,8 @@ NO_BOUND: Final = -(2**62)
 class Limits:
     """Where the search stops. Counting nodes keeps it deterministic; the time is a safety net."""
 
-    nodes: int = 200
-    seconds: float = 5.0
+    nodes: int = 2000
+    seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
