@@ -12,7 +12,7 @@ from placement_builders import a_node
 
 from haversack_operator.api.parse import parse_spec
 from haversack_operator.resources import PodSettings
-from haversack_operator.snapshot import Assignment, Job, Node, PlanView, Pod, Role, Snapshot
+from haversack_operator.snapshot import Assignment, Job, PlanView, Pod, Role, Snapshot
 from haversack_trainer.contract.report import (
     Evaluation,
     PeerReport,

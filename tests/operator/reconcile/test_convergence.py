@@ -177,7 +177,7 @@ async def test_a_job_waits_for_what_a_namesake_left_behind() -> None:
     written = len(place.api.writes)
     await run(KEY, place.cluster, place.now, SETTINGS)
     assert {kind for _, kind, _ in place.api.writes[written:]} <= {"FineTuneJob", "Event"}
-    for id_ in [id_ for id_ in place.api.objects if id_ not in {JOB}]:
+    for id_ in [id_ for id_ in place.api.objects if id_ != JOB]:
         del place.api.objects[id_]
     await place.settle()
     assert place.state()["peers"] == "2/2"

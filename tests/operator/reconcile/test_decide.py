@@ -106,7 +106,7 @@ def test_a_peer_that_crashes_is_first_restarted_in_place() -> None:
 
 
 def test_a_pod_that_nobody_can_bind_is_planned_elsewhere() -> None:
-    waits = {"phase": "Pending", "ready": False, "waiting_reason": "Unschedulable"}
+    waits: dict[str, Any] = {"phase": "Pending", "ready": False, "waiting_reason": "Unschedulable"}
     young = a_peer(0, created=NOW - timedelta(seconds=30), **waits)
     assert not act(a_snapshot(pods=(a_hub(), young, a_peer(1)))).delete
     old = a_peer(0, created=NOW - timedelta(seconds=61), **waits)
