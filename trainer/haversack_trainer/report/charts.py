@@ -14,7 +14,7 @@ from .units import size
 MAX_POINTS: Final = 300
 NUM_COLOURS: Final = 8
 """Series that can be told apart by colour; with more peers all are drawn alike, with their mean."""
-MAX_LANES: Final = 64
+MAX_LANES: Final = 24
 _MAX_DOTS: Final = 40
 _MANY_LANES: Final = 16
 
@@ -83,7 +83,7 @@ def traffic_chart(story: Story) -> str:
 
 def lanes_chart(story: Story) -> str:
     """Who was a member when: one lane for each peer."""
-    peers = sorted(story.spans)[:MAX_LANES]
+    peers = laned(story)
     lane = 26.0 if len(peers) <= _MANY_LANES else 14.0
     frame = Frame(height=lane * len(peers) + 44, left=64.0)
     first, last = story.rounds
@@ -111,6 +111,13 @@ def lanes_chart(story: Story) -> str:
         *came,
         *went,
     )
+
+
+def laned(story: Story) -> list[int]:
+    """The peers that get a lane: all, or as many as fit, those that came or went first."""
+    changed = {mark.peer for mark in (*story.joined, *story.left)}
+    by_interest = sorted(story.spans, key=lambda peer: (peer not in changed, peer))
+    return sorted(by_interest[:MAX_LANES])
 
 
 def verdict_chart(verdict: Verdict) -> str:

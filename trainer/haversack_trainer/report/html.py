@@ -92,7 +92,9 @@ def _state(progress: RunProgress) -> tuple[str, str]:
 
 
 def _keys(job: JobFile, progress: RunProgress, story: Story) -> str:
-    took = duration(story.ended - story.began) if story.began and story.ended else "–"
+    took = "–"
+    if story.began is not None and story.ended is not None:
+        took = duration(story.ended - story.began)
     rows = [
         *_quality(progress.verdict, story),
         ("Rounds", f"{progress.round} <small>of {progress.rounds or job.training.rounds}</small>"),

@@ -15,6 +15,7 @@ from .charts import (
     compared,
     figures,
     interval_chart,
+    laned,
     lanes_chart,
     loss_chart,
     traffic_chart,
@@ -92,9 +93,13 @@ def peers_section(story: Story) -> str:
     told = " ".join(f"{mark.text}." for mark in changes[:_MAX_CHANGES])
     more = len(changes) - _MAX_CHANGES
     told += f" And {more} more changes." if more > 0 else ""
+    told = told or "Nobody joined late, nobody left."
+    shown = len(laned(story))
+    if shown < len(story.spans):
+        told += f" Shown are {shown} of {len(story.spans)} peers, those that came or went first."
     return _card(
         "Peers over time",
-        plain(told) if changes else "Nobody joined late, nobody left.",
+        plain(told),
         lanes_chart(story),
         table=_table(("peer", "rounds"), rows),
     )
