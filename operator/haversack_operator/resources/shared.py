@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from haversack_operator.api import names, owned
 from haversack_operator.api.parse import method_choice
@@ -13,8 +13,8 @@ from haversack_operator.snapshot import Job, PlanView, Role
 from haversack_trainer.contract.environment import HUB_PORT
 from haversack_trainer.contract.jobfile import JobFile
 
-JOB_FILE_KEY = "job.json"
-OPERATOR_LABELS = {"app.kubernetes.io/component": "operator", "app.kubernetes.io/name": "haversack"}
+JOB_FILE_KEY: Final = "job.json"
+OPERATOR_LABELS: Final = {"app.kubernetes.io/name": "haversack-operator"}
 """Labels of the operator's own pod, as the chart gives them."""
 
 
