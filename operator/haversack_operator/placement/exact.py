@@ -58,8 +58,8 @@ def _by_objective(
             values, bound = outcome.values, max(easy, outcome.bound + offset)
         value = int(cost @ values)
         bounds.append(min(bound, value + offset))
-        columns = np.flatnonzero(cost)
-        model.add(columns, cost[columns], -INFINITY, float(value))
+        if len(columns := np.flatnonzero(cost)):
+            model.add(columns, cost[columns], -INFINITY, float(value))
     return values, Score(*bounds)
 
 

@@ -65,6 +65,15 @@ class Model:
 
     def minimise(self, cost: Ints, start: Ints | None, limits: Limits) -> Outcome:
         """From ``start``, a solution, if there is one."""
+        for hint in (start, None):
+            outcome = self._run(cost, hint, limits)
+            if outcome is not None:
+                return outcome
+        return Outcome(start, NO_BOUND)
+
+    def _run(self, cost: Ints, start: Ints | None, limits: Limits) -> Outcome | None:
+        """None when the solver contradicts itself: HiGHS 1.16 sometimes answers with the objective of
+        a better solution, but with the columns of ``start``."""
         import highspy
 
         solver = _silent(highspy)
@@ -76,7 +85,10 @@ class Model:
             hint.col_value = start.astype(float).tolist()
             solver.setSolution(hint)
         solver.run()
-        return _outcome(highspy, solver)
+        outcome = _outcome(highspy, solver)
+        objective = solver.getInfo().objective_function_value
+        consistent = outcome.values is None or int(cost @ outcome.values) == round(objective)
+        return outcome if consistent else None
 
     def _program(self, highspy: Any, cost: Ints) -> Any:
         program = highspy.HighsLp()
