@@ -17,7 +17,8 @@ from haversack_trainer.model import AdaptedModel
 
 MAX_SAMPLES: Final = 2000
 """Training samples that the probe sees at most: more change its figures little."""
-RIDGE: Final = 1e-3
+RIDGE: Final = 1e-2
+"""Best of 1e-4 to 1e-1 on 2,188 docstrings with MiniLM: the reference should be a strong one."""
 _BATCH: Final = 32
 
 
