@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haversack_trainer.data import Batch, Batches, Samples
@@ -38,6 +38,7 @@ def flat(source: Batches, step: int) -> list[int]:
 parts = st.lists(st.integers(0, 99), min_size=1, max_size=40, unique=True)
 
 
+@settings(deadline=None)
 @given(parts, st.integers(1, 20), st.integers(1, 20), st.integers(0, 10))
 def test_a_step_is_the_same_whatever_came_before_and_however_it_is_cut(
     part: list[int], size: int, micro: int, step: int
@@ -52,6 +53,7 @@ def test_a_step_is_the_same_whatever_came_before_and_however_it_is_cut(
     assert max(sizes) <= micro
 
 
+@settings(deadline=None)
 @given(parts, st.integers(1, 20))
 def test_every_epoch_sees_every_sample_once(part: list[int], size: int) -> None:
     source = batches(part, size, size)

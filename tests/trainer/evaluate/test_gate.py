@@ -98,7 +98,7 @@ def test_an_update_that_exploded_fails(ratio: float) -> None:
     assert result.reason.startswith(f"The update of wild is {ratio:.3g} times")
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.floats(-2, 2), st.integers(0, 5))
 def test_an_interval_moves_with_its_differences(shift: float, seed: int) -> None:
     differences = HARD - HARD.mean()
