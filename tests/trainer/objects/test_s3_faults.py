@@ -11,7 +11,7 @@ from s3cases import Waiter, through
 from s3faults import Fault, FaultProxy
 from s3server import S3Server
 
-from haversack_trainer.objects.base import Conflict, Damaged, StoreError
+from haversack_trainer.objects.base import Away, Conflict, Damaged, StoreError
 from haversack_trainer.objects.patience import Patience
 from haversack_trainer.objects.s3 import S3Store
 
@@ -43,9 +43,7 @@ def test_a_storm_is_waited_out(
 
 def test_waits_grow_and_end(store: S3Store, proxy: FaultProxy, waiter: Waiter) -> None:
     proxy.spoil(Fault.SLOW_DOWN, times=10_000)
-    with pytest.raises(
-        StoreError, match="kept answering 503 SlowDown for key: it is overloaded or down"
-    ):
+    with pytest.raises(Away, match="kept answering 503 SlowDown for key: it is overloaded or down"):
         store.put("key", b"value")
     assert waiter.now == pytest.approx(60)
     assert max(waiter.slept) <= 15

@@ -8,7 +8,7 @@ from s3faults import Fault, FaultProxy
 from s3server import S3Server, free_port, need_versitygw
 
 from haversack_trainer.contract.spec import S3Spec
-from haversack_trainer.objects.base import StoreError
+from haversack_trainer.objects.base import Away, StoreError
 from haversack_trainer.objects.opening import open_store
 from haversack_trainer.objects.s3 import S3Store
 
@@ -21,9 +21,7 @@ def test_an_endpoint_that_is_not_there_is_named(waiter: Waiter) -> None:
         {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
         waiter.patience(),
     )
-    with pytest.raises(
-        StoreError, match=rf"{endpoint} cannot be reached .* check storage.s3.endpoint"
-    ):
+    with pytest.raises(Away, match=rf"{endpoint} cannot be reached .* check storage.s3.endpoint"):
         store.probe()
     assert waiter.now == pytest.approx(20)
 
@@ -118,3 +116,22 @@ def test_a_password_in_the_endpoint_is_not_shown(waiter: Waiter) -> None:
     with pytest.raises(StoreError) as caught:
         store.probe()
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_store_that_is_away_is_not_taken_for_one_without_conditions(
+    store: S3Store, proxy: FaultProxy
+) -> None:
+    puts = iter(range(10**6))
+    proxy.spoil(
+        Fault.SLOW_DOWN, 10**6, matches=lambda method, _: method == "PUT" and next(puts) > 0
+    )
+    with pytest.raises(Away):
+        store.probe()
+
+
+def test_a_server_without_tls_behind_https_is_told(server: S3Server, waiter: Waiter) -> None:
+    endpoint = server.endpoint.replace("http://", "https://")
+    store = through(server, "s3://bucket/x", waiter.patience(), endpoint=endpoint)
+    with pytest.raises(StoreError, match=r"has no certificate .* storage\.s3\.endpoint"):
+        store.probe()
+    assert not waiter.slept

@@ -12,6 +12,11 @@ class StoreError(Exception):
     """Something is wrong with the store; the message says what to change (bucket, endpoint, Secret)."""
 
 
+class Away(StoreError):
+    """The store cannot be reached or is overloaded, for longer than it was waited for. Nothing need be
+    wrong with the job: the same call may work later."""
+
+
 class NotFound(StoreError):
     """No object has this key."""
 

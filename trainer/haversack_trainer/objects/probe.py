@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 from uuid import uuid4
 
-from .base import Conflict, Store, StoreError
+from .base import Away, Conflict, Store, StoreError
 
 _BODY: Final = b"haversack was here"
 
@@ -36,6 +36,8 @@ def _refuses(
         store.put(key, _BODY, if_absent=if_absent, if_match=if_match)
     except Conflict:
         return True
+    except Away:
+        raise
     except StoreError:
         # Plain writes work, so it is the condition that this server does not know.
         return False

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
 
-from .base import Conflict, Damaged, NotFound, StoreError
+from .base import Away, Conflict, Damaged, NotFound, StoreError
 
 Errors: Final = (boto.ClientError, boto.BotoCoreError)
 """What boto3 raises."""
@@ -67,6 +67,8 @@ def status(error: boto.ClientError) -> int:
 def translate(error: Exception, site: Site, key: str) -> StoreError:
     """Our error for one of boto3's."""
     if isinstance(error, boto.ClientError):
+        if passes(error) and code(error) not in _ANSWERS:
+            return Away(_busy(error, site, key))
         kind, sentence = _ANSWERS.get(code(error), (StoreError, _unknown))
         return kind(sentence(error, site, key))
     if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
@@ -74,8 +76,13 @@ def translate(error: Exception, site: Site, key: str) -> StoreError:
             f"there are no S3 credentials for bucket {site.bucket}: set storage.s3.secretRef to a "
             "Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
-    if isinstance(error, _AWAY):
+    if isinstance(error, boto.SSLError):
         return StoreError(
+            f"{site} has no certificate that this image trusts: check the name in "
+            "storage.s3.endpoint and who signed it"
+        )
+    if isinstance(error, _AWAY):
+        return Away(
             f"{site} cannot be reached ({type(error).__name__}): check storage.s3.endpoint, the "
             "network policy and that the server is up"
         )
@@ -85,10 +92,13 @@ def translate(error: Exception, site: Site, key: str) -> StoreError:
     )
 
 
+def _busy(error: boto.ClientError, site: Site, key: str) -> str:
+    said = f"{status(error)} {code(error)}".strip()
+    return f"{site} kept answering {said} for {key}: it is overloaded or down; try again later"
+
+
 def _unknown(error: boto.ClientError, site: Site, key: str) -> str:
     said = f"{status(error)} {code(error)}".strip()
-    if passes(error):
-        return f"{site} kept answering {said} for {key}: it is overloaded or down; try again later"
     return f"{site} answered {said} for {key} in bucket {site.bucket}: check storage.uri and storage.s3"
 
 
