@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from torch import Tensor
 from haversack_trainer.config import PeerConfig
 from haversack_trainer.contract.cards import METHODS
 from haversack_trainer.contract.jobfile import JobFile
-from haversack_trainer.exchange.base import Exchange, Stop, Stopped
+from haversack_trainer.exchange.base import Exchange, Refused, Stop, Stopped
 from haversack_trainer.exchange.memory import MemoryExchange, MemoryLog
 from haversack_trainer.main.material import prepare
 from haversack_trainer.main.peer import compose
@@ -183,7 +184,7 @@ class PeerThread:
         try:
             self.begin()
             self._peer.run()
-        except (Killed, Stopped) as error:
+        except (Killed, Stopped, Refused) as error:
             self.error = error
             if isinstance(error, Killed):
                 self.transport.bury(self.peer, self.exchange)
@@ -201,10 +202,11 @@ class Crew:
     folder: Path
     peers: dict[int, PeerThread] = field(default_factory=dict)
 
-    def add(self, peer: int) -> PeerThread:
+    def add(self, peer: int, job: JobFile | None = None) -> PeerThread:
+        """A peer, with another job file than the rest if that is wanted."""
         work = self.folder / f"work-{len(list(self.folder.glob('work-*')))}"
         work.mkdir(parents=True)
-        self.peers[peer] = PeerThread(self.transport, self.job, peer, work)
+        self.peers[peer] = PeerThread(self.transport, job or self.job, peer, work)
         return self.peers[peer]
 
     def run(self) -> None:
@@ -218,3 +220,11 @@ class Crew:
     def survivors(self) -> list[PeerThread]:
         """Those who saw the end."""
         return [peer for peer in self.peers.values() if peer.error is None]
+
+
+def wait_until(ready: Callable[[], bool]) -> None:
+    """Fails after half a minute."""
+    deadline = time.monotonic() + 30
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

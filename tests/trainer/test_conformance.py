@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 import run_harness
 import torch
-from run_harness import TRANSPORTS, Crew, Killed, Memory, PeerThread, Transport
+from run_harness import TRANSPORTS, Crew, Killed, Memory, PeerThread, Transport, wait_until
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -76,13 +75,6 @@ def crew(method: str, model: Path, data: Path, tmp_path: Path) -> Crewed:
         return made
 
     return make
-
-
-def wait_until(ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def digest(state: dict[str, Tensor]) -> str:

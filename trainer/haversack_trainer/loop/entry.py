@@ -51,6 +51,7 @@ class Entry:
                 node=self.node,
             )
         )
+        _logger.info("joined %s as peer %d", self.job.run, self.exchange.me)
         return incarnation
 
     def wait(self, incarnation: str) -> None:

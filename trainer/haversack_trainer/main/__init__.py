@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from haversack_trainer.config import load_peer
 from haversack_trainer.contract.exits import ExitCode
 
 from .endings import ending
@@ -40,9 +41,11 @@ def _peer(environ: Mapping[str, str]) -> None:
     # Their progress bars and hints are for people at a terminal; pods' logs want lines.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    config = load_peer(environ)
+    # torch and its libraries take seconds to import: a job that does not parse is told so at once.
     from .peer import run_peer
 
-    run_peer(environ, stop)
+    run_peer(config, environ, stop)
 
 
 def _hub(environ: Mapping[str, str]) -> None:

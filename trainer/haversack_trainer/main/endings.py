@@ -24,6 +24,7 @@ _ENDINGS: Final = (
     ("haversack_trainer.checkpoint.manifest:CheckpointError", ExitCode.CRASHED),
     ("haversack_trainer.evaluate.scores:EvaluateError", ExitCode.CRASHED),
     ("haversack_trainer.report.events:ReportError", ExitCode.CRASHED),
+    ("haversack_trainer.data.space:NoSpace", ExitCode.BAD_NODE),
     ("builtins:MemoryError", ExitCode.BAD_NODE),
     ("torch:OutOfMemoryError", ExitCode.BAD_NODE),
 )

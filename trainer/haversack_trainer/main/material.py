@@ -12,7 +12,7 @@ from pathlib import Path
 from haversack_trainer.checkpoint.sweep import sweep
 from haversack_trainer.config import PeerConfig
 from haversack_trainer.contract.membership import Identity
-from haversack_trainer.data import DataError, Samples, Split, read, resolve, split
+from haversack_trainer.data import DataError, NoSpace, Samples, Split, read, resolve, split
 from haversack_trainer.model import AdaptedModel, ModelError, load_model
 from haversack_trainer.objects.base import Store, StoreError
 from haversack_trainer.objects.opening import open_store
@@ -34,11 +34,13 @@ class Material:
 
 
 def prepare(config: PeerConfig, environ: Mapping[str, str]) -> Material:
-    """Raises ``BadJob``: what fails here would fail again."""
+    """Raises ``BadJob``: what fails here would fail again; and ``NoSpace``, which another node may have."""
     try:
         store = _store(config, environ)
         samples, parts = _data(config, environ)
         model = _model(config, environ, samples)
+    except NoSpace:
+        raise
     except (DataError, ModelError, StoreError) as error:
         raise BadJob(str(error)) from error
     _logger.info("model on %s, %d samples", model.device, len(samples))

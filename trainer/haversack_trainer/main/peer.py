@@ -10,7 +10,7 @@ from pathlib import Path
 from transformers.utils.logging import disable_progress_bar
 
 from haversack_trainer.checkpoint.manifest import Meta
-from haversack_trainer.config import PeerConfig, load_peer
+from haversack_trainer.config import PeerConfig
 from haversack_trainer.contract.report import PeerReport
 from haversack_trainer.data import Batches
 from haversack_trainer.exchange.base import Exchange, Stop
@@ -32,9 +32,8 @@ from .machine import set_up_torch
 from .material import Material, prepare
 
 
-def run_peer(environ: Mapping[str, str], stop: Stop) -> None:
+def run_peer(config: PeerConfig, environ: Mapping[str, str], stop: Stop) -> None:
     """Train until the run is over. Raises what ``endings`` knows."""
-    config = load_peer(environ)
     set_up_torch(environ)
     disable_progress_bar()
     material = prepare(config, environ)
