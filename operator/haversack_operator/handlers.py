@@ -7,7 +7,7 @@ event costs no more than waiting for the next one or for the re-sync.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import kopf
@@ -28,10 +28,22 @@ class Desk:
     """Look at this job soon."""
     restless: Callable[[], Iterable[Key]]
     """Jobs that care for what happens to nodes."""
+    seen: dict[Key, tuple[str, ...]] = field(default_factory=dict)
+    """What people last wanted of each job."""
 
-    def see_job(self, body: Mapping[str, Any]) -> None:
-        """A job came, changed or went."""
-        self.add(Key(body["metadata"]["namespace"], body["metadata"]["name"]))
+    def see_job(self, body: Mapping[str, Any], *, gone: bool) -> None:
+        """A job came, changed or went. Most news are of our own status writes: nothing to look at."""
+        meta = body["metadata"]
+        key = Key(meta["namespace"], meta["name"])
+        parts = ("uid", "generation", "annotations", "deletionTimestamp")
+        wishes = None if gone else tuple(str(meta.get(part)) for part in parts)
+        if wishes is None:
+            self.seen.pop(key, None)
+        elif self.seen.get(key) == wishes:
+            return
+        else:
+            self.seen[key] = wishes
+        self.add(key)
 
     def see_pod(self, body: Mapping[str, Any], *, gone: bool) -> None:
         """Some pod came, changed or went; it may be a job's."""
@@ -57,7 +69,7 @@ def registry_of(desk: Desk, login: Callable[[], kopf.ConnectionInfo]) -> kopf.Op
 
     @kopf.on.event(names.GROUP, names.VERSION, names.JOB_PLURAL, registry=registry)
     async def job(event: kopf.RawEvent, **_: Any) -> None:
-        desk.see_job(event["object"])
+        desk.see_job(event["object"], gone=event["type"] == DELETED)
 
     @kopf.on.event("", "v1", "pods", registry=registry)
     async def pod(event: kopf.RawEvent, **_: Any) -> None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from haversack_operator.api.job import JobSpec
+from haversack_operator.api.names import Condition
 from haversack_trainer.contract.report import RunProgress
 
 
@@ -116,6 +117,13 @@ class Job:
     approved_by: str | None = None
     status: Mapping[str, Any] = field(default_factory=dict)
     """As last written."""
+
+    @property
+    def finished(self) -> bool:
+        """Complete or failed, as last written: final."""
+        final = {Condition.COMPLETE, Condition.FAILED}
+        conditions = self.status.get("conditions", ())
+        return any(one.get("type") in final and one.get("status") == "True" for one in conditions)
 
     @property
     def run(self) -> str:

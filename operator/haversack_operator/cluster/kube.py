@@ -49,7 +49,8 @@ class KubeCluster:
         found = await self._api.list("Pod", key.namespace, selector)
         own = [pod_from(body) for body in found if is_of(body, job)]
         pods = tuple(sorted(own, key=lambda pod: pod.name))
-        if isinstance(job, Invalid):
+        if isinstance(job, Invalid) or (not pods and (job.finished or job.spec.suspend)):
+            # Nothing else is looked at, and there may be thousands of these.
             return Snapshot(job, now, pods=pods)
         belongings = await self._shelf.look(key, job, now)
         self._addresses[key] = _hub_address(pods)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from haversack_operator import status
-from haversack_operator.api.names import Condition
 from haversack_operator.cluster.base import Actions, Cluster, Key
 from haversack_operator.resources import PodSettings
 from haversack_operator.snapshot import Invalid, Snapshot
@@ -47,7 +46,7 @@ def decide(snapshot: Snapshot, settings: PodSettings) -> Decision:
         # What it owns goes with it.
         return Decision(Actions())
     written = status.read_status(job.status)
-    if status.is_true(written, Condition.COMPLETE) or status.is_true(written, Condition.FAILED):
+    if job.finished:
         return finished(job, snapshot, written)
     if job.spec.suspend:
         return suspended(job, snapshot)

@@ -253,5 +253,8 @@ def test_figures_are_strings_and_nan_is_left_out() -> None:
 
 def test_a_status_that_somebody_broke_is_written_anew() -> None:
     assert (
-        passes(a_snapshot(a_job(status={"conditions": "none"})))["status"]["peersSummary"] == "2/2"
+        passes(a_snapshot(a_job(status={"conditions": [{"type": "Ready"}]})))["status"][
+            "peersSummary"
+        ]
+        == "2/2"
     )
