@@ -1,13 +1,9 @@
-"""S3 servers for tests: versitygw (a real one over a folder), moto, and a proxy that makes them fail.
-
-versitygw is looked for in ``HAVERSACK_TEST_BIN``, ``PATH`` and ``~/.cache/haversack-tests/bin``.
-"""
+"""S3 servers for tests: versitygw, a real one over a folder, and moto."""
 
 from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import time
@@ -19,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import boto3
-import pytest
+from binaries import find_tool, free_port, need_tool
 from botocore.config import Config
 
 from haversack_trainer.contract.spec import S3Spec
@@ -56,39 +52,17 @@ class S3Server:
         )
 
 
-def versitygw_binary() -> Path | None:
-    """Where versitygw is, or None."""
-    folders = [
-        os.environ.get("HAVERSACK_TEST_BIN", ""),
-        *os.get_exec_path(),
-        str(Path.home() / ".cache/haversack-tests/bin"),
-    ]
-    found = shutil.which("versitygw", path=os.pathsep.join(filter(None, folders)))
-    return Path(found) if found else None
-
-
-def need_versitygw() -> None:
-    """Skip the test, aloud, where there is no versitygw; in CI that is a failure."""
-    if versitygw_binary() is None:
-        told = "versitygw is not installed: `make controlplane` builds it, with Go"
-        if os.environ.get("CI"):
-            pytest.fail(told)
-        pytest.skip(told)
-
-
 @contextmanager
 def s3_server(folder: Path) -> Iterator[S3Server]:
     """The best server there is: versitygw, or moto where that is not installed."""
-    with versitygw(folder) if versitygw_binary() else moto() as server:
+    with versitygw(folder) if find_tool("versitygw") else moto() as server:
         yield server
 
 
 @contextmanager
 def versitygw(folder: Path) -> Iterator[S3Server]:
-    """Versitygw over ``folder``, with random keys."""
-    binary = versitygw_binary()
-    if binary is None:
-        raise FileNotFoundError("versitygw is not installed")
+    """Versitygw over ``folder``, with random keys; skips the test where it is not installed."""
+    binary = need_tool("versitygw")
     data = folder / "versitygw"
     data.mkdir(parents=True)
     server = S3Server(
@@ -125,14 +99,6 @@ def moto() -> Iterator[S3Server]:
         yield server
     finally:
         thread.stop()
-
-
-def free_port() -> int:
-    """A port on the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_for(server: S3Server, process: subprocess.Popen[bytes]) -> None:

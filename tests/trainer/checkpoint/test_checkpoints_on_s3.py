@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from binaries import need_tool
 from checkpoint_cases import RUN, a_verdict, an_adapter, meta
 from s3cases import Waiter, through
 from s3faults import Fault, FaultProxy, fault_proxy
-from s3server import S3Server, need_versitygw, s3_server
+from s3server import S3Server, s3_server
 
 from haversack_trainer.checkpoint.adapters import latest_adapter, publish_adapter
 from haversack_trainer.checkpoint.states import load, newest, prune, save
@@ -66,7 +67,7 @@ def test_a_store_that_goes_down_while_saving_keeps_the_last_one(
 
 
 def test_pruning_and_sweeping_leave_what_counts(store: S3Store, server: S3Server) -> None:
-    need_versitygw()  # moto says of every upload that it began in 2010
+    need_tool("versitygw")  # moto says of every upload that it began in 2010
     refs = [save(store, round_, {"a": b"%d" % round_}, meta()) for round_ in (5, 10, 15)]
     store.put(f"checkpoints/{RUN}/0000000020-ffffffff/a", b"its writer died")
     server.client().create_multipart_upload(Bucket=server.bucket, Key=f"{store.prefix}dead")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from binaries import free_port, need_tool
 from s3cases import Waiter, through
 from s3faults import Fault, FaultProxy
-from s3server import S3Server, free_port, need_versitygw
+from s3server import S3Server
 
 from haversack_trainer.contract.spec import S3Spec
 from haversack_trainer.objects.base import Away, StoreError
@@ -40,7 +41,7 @@ def test_a_bucket_that_is_not_there_is_named(server: S3Server, waiter: Waiter) -
 def test_wrong_credentials_point_to_the_secret_and_show_nothing(
     server: S3Server, waiter: Waiter, wrong: str
 ) -> None:
-    need_versitygw()
+    need_tool("versitygw")
     environ = server.environ | {wrong: "not-the-right-one"}
     store = S3Store.open(f"s3://{server.bucket}/x", server.spec, environ, waiter.patience())
     with pytest.raises(

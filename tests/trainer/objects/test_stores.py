@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from s3server import moto, need_versitygw, versitygw
+from s3server import moto, versitygw
 
 from haversack_trainer.contract.spec import S3Spec
 from haversack_trainer.objects.base import Conflict, Damaged, NotFound, Store, StoreError
@@ -26,8 +26,6 @@ def opened(
     if request.param == "file":
         yield open_store(f"file://{folder}/root")
         return
-    if request.param == "versitygw":
-        need_versitygw()
     with versitygw(folder) if request.param == "versitygw" else moto() as server:
         yield open_store(f"s3://{server.bucket}/some/prefix", server.spec, server.environ)
 

@@ -9,7 +9,7 @@ from haversack_trainer.contract.report import Evaluation, Verdict
 
 from .story import Mark, Point, Story, mean_loss, thinned
 from .svg import Frame, Scale, element, label, plain, polyline
-from .units import size
+from .units import counted, size
 
 MAX_POINTS: Final = 300
 NUM_COLOURS: Final = 8
@@ -50,7 +50,7 @@ def loss_chart(story: Story) -> str:
         ]  # fmt: skip
     return frame.drawing(
         "Loss per round",
-        f"Training loss of {len(trained)} peers and held-out loss, from {high:.3g} to {low:.3g}.",
+        f"Training loss of {counted(len(trained), 'peer')} and held-out loss, from {high:.3g} to {low:.3g}.",
         frame.grid(up, lambda tick: f"{tick:g}"),
         frame.rounds(across),
         *lines,
@@ -61,7 +61,7 @@ def traffic_chart(story: Story) -> str:
     """Bytes of all payloads, by round."""
     points = thinned(story.traffic, 120)
     frame = Frame()
-    up = frame.up(0, 1.06 * max(value for _, value in points) or 1)
+    up = frame.up(0, max(1.06 * max(value for _, value in points), 4.0))
     first, last = story.rounds
     across = frame.across(first - 0.5, last + 0.5)
     width = (across.end - across.start) / len(points)
@@ -74,7 +74,7 @@ def traffic_chart(story: Story) -> str:
     ]  # fmt: skip
     return frame.drawing(
         "Bytes per round",
-        f"{size(story.traffic_bytes)} in {len(story.traffic)} rounds, all peers together.",
+        f"{size(story.traffic_bytes)} in {counted(len(story.traffic), 'round')}, all peers together.",
         frame.grid(up, size),
         frame.rounds(across),
         *bars,
@@ -104,7 +104,8 @@ def lanes_chart(story: Story) -> str:
     went = [_mark(mark, across(mark.round - 0.5), middle, "went") for mark in story.left]
     return frame.drawing(
         "Peers over time",
-        f"{len(story.spans)} peers, {len(story.joined)} joins and {len(story.left)} leaves "
+        f"{counted(len(story.spans), 'peer')}, {counted(len(story.joined), 'join')} and "
+        f"{len(story.left)} who left "
         f"in rounds {first} to {last}.",
         *rows,
         frame.rounds(across),

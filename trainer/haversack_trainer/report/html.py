@@ -21,7 +21,7 @@ from .sections import (
 )
 from .story import Story, tell
 from .svg import element, plain
-from .units import duration, size
+from .units import counted, duration, size
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """Should a hostile name ever get past the escaping, a browser still runs and loads nothing."""
@@ -74,7 +74,7 @@ def _head(job: JobFile, progress: RunProgress) -> str:
         element("h1", plain(job.job), " ", element("span", word, class_=f"chip {mood}")),
         element(
             "p",
-            plain(f"{model} on {data} by {job.method.type}, {job.num_peers} peers"),
+            plain(f"{model} on {data} by {job.method.type}, {counted(job.num_peers, 'peer')}"),
             class_="lead",
         ),
     )
@@ -98,7 +98,10 @@ def _keys(job: JobFile, progress: RunProgress, story: Story) -> str:
     rows = [
         *_quality(progress.verdict, story),
         ("Rounds", f"{progress.round} <small>of {progress.rounds or job.training.rounds}</small>"),
-        ("Peers at the end", f"{len(progress.view)} <small>of {job.num_peers}</small>"),
+        (
+            "Peers now" if progress.verdict is None else "Peers at the end",
+            f"{len(progress.view)} <small>of {job.num_peers}</small>",
+        ),
         ("Sent, all peers", size(story.traffic_bytes)),
         ("Time", took),
     ]

@@ -9,7 +9,7 @@ from typing import Protocol, TextIO
 
 from tqdm import tqdm
 
-from .units import duration, size
+from .units import counted, duration, size
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,7 @@ class Standing:
 
     def __str__(self) -> str:
         loss = "" if self.loss is None else f"loss {self.loss:.4f}, "
-        peers = "1 peer" if self.num_peers == 1 else f"{self.num_peers} peers"
-        return f"{loss}{peers}, sent {size(self.bytes_sent)}"
+        return f"{loss}{counted(self.num_peers, 'peer')}, sent {size(self.bytes_sent)}"
 
 
 class Progress(Protocol):

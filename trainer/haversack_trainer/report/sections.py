@@ -23,7 +23,7 @@ from .charts import (
 )
 from .story import Story, mean_loss, thinned
 from .svg import element, plain
-from .units import size
+from .units import counted, size
 
 _MAX_ROWS: Final = 50
 _MAX_CHANGES: Final = 6
@@ -46,7 +46,7 @@ def verdict_section(verdict: Verdict, job: JobFile) -> str:
 def loss_section(story: Story) -> str:
     """Training and held-out loss."""
     if not story.trained and not story.held_out:
-        return _card("Loss", "No round has closed yet.")
+        return _card("Loss", "No loss has been told yet.")
     peers = sorted(story.trained)
     columns = {f"peer {peer}": dict(story.trained[peer]) for peer in peers}
     if len(peers) > NUM_COLOURS:
@@ -74,7 +74,7 @@ def traffic_section(story: Story) -> str:
     rows = [(at, size(value)) for at, value in thinned(story.traffic, _MAX_ROWS)]
     return _card(
         "Traffic",
-        f"{size(story.traffic_bytes)} in {len(story.traffic)} rounds, {size(mean)} a round, "
+        f"{size(story.traffic_bytes)} in {counted(len(story.traffic), 'round')}, {size(mean)} a round, "
         "all peers together.",
         traffic_chart(story),
         table=_table(("round", "bytes"), rows),

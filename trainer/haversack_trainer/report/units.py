@@ -29,3 +29,8 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {whole_seconds} s" if minutes else f"{whole_seconds} s"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 peer``, ``4 peers``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
