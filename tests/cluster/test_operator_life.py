@@ -60,7 +60,7 @@ def test_a_peer_that_keeps_crashing_is_replaced_and_then_fails_the_job(world: Wo
     world.ended(PEERS[0], 1, restarts=1)
     world.ended(PEERS[0], 1, restarts=2)
     world.wait_pods("one", "one-cpu-0-1", PEERS[1])
-    assert world.status("one")["replacements"] == 1
+    wait_for(lambda: world.status("one")["replacements"] == 1)
     world.runs("one-cpu-0-1")
     world.ended("one-cpu-0-1", 1, "CUDA is gone", restarts=2)
     failed = world.wait_condition("one", "Failed", "True", "TooManyReplacements")

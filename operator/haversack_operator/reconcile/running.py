@@ -8,6 +8,7 @@ from typing import Final
 
 from haversack_operator import elasticity, status
 from haversack_operator.api import names, owned
+from haversack_operator.api.names import Condition
 from haversack_operator.api.status import JobStatus
 from haversack_operator.cluster.base import Actions, Manifest, Ref
 from haversack_operator.cluster.certificates import CA, HUB, OPERATOR, peer_name
@@ -188,10 +189,12 @@ def _approval(job: Job, snapshot: Snapshot) -> str | None:
 
 
 def _due(job: Job, snapshot: Snapshot, written: JobStatus, findings: Findings) -> float:
-    waits = [max(LEAST_SECONDS, job.spec.reporting.period_seconds)]
+    waits = [float(job.spec.reporting.period_seconds)]
     limit = job.spec.active_deadline_seconds
     if limit is not None:
-        waits.append(max(1.0, limit - status.active_seconds(written, snapshot.now)))
+        waits.append(limit - status.active_seconds(written, snapshot.now))
     if findings.no_room is not None:
-        waits.append(WAIT_SECONDS)
-    return min(waits)
+        waited = status.seconds_since(written, Condition.PLACED, "False", snapshot.now)
+        patience = job.spec.placement.timeout_seconds - waited
+        waits += [WAIT_SECONDS, *([patience] if patience > 0 else [])]
+    return max(LEAST_SECONDS, min(waits))
