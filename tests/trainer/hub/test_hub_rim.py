@@ -107,8 +107,8 @@ def test_only_the_operator_approves(hub: HubThread, peer: Line) -> None:
     ("name", "organization", "words"),
     [
         ("peer-0", "ns.other.87654321", "is of run 'ns.other.87654321'"),
-        ("hub", None, "neither peer-<ordinal> nor operator"),
-        ("peer-65535", None, "neither"),
+        ("peer-65535", None, "neither peer-<ordinal> nor operator"),
+        ("ca-2", None, "neither"),
         ("peer-01", None, "neither"),
     ],
 )
@@ -147,6 +147,11 @@ def test_no_certificate_no_answer(hub: HubThread) -> None:
     with pytest.raises((Refused, LinkDown)):
         line.request("GET", log(hub))
     line.close()
+
+
+def test_the_hub_s_own_certificate_is_none_of_a_client(hub: HubThread) -> None:
+    with pytest.raises((Refused, LinkDown)):
+        hub.line("hub").request("GET", log(hub))
 
 
 def test_a_hub_of_another_name_is_not_trusted(hub: HubThread) -> None:

@@ -131,7 +131,7 @@ class Book:
             )
         if peer not in state.view:
             raise Refused(f"peer {peer} published for round {state.round}, which it is not in yet")
-        if peer in state.published_in_round:
+        if state.has_published(peer):
             raise Refused(f"peer {peer} published something else for round {record.round} before")
 
 

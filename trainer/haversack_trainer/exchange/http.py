@@ -29,7 +29,7 @@ _RECENT_ROUNDS: Final = 2
 _BLOB_PATIENCE_SECONDS: Final = 30.0
 _ANSWER_SECONDS: Final = 30.0
 """Without a byte from the hub for so long, the connection counts as broken."""
-_FAREWELL_SECONDS: Final = 5.0
+_FAREWELL_SECONDS: Final = 3.0
 
 
 def _never() -> bool:

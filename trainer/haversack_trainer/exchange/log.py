@@ -98,6 +98,10 @@ class RunState:
         """Members that have published for the open round."""
         return frozenset(self._open)
 
+    def has_published(self, peer: int) -> bool:
+        """Whether ``peer`` has published for the open round."""
+        return peer in self._open
+
     @property
     def open_payloads(self) -> tuple[Payload, ...]:
         """Payloads of the open round so far, in order of arrival."""

@@ -17,6 +17,7 @@ from aiohttp import web
 from .app import Hub
 from .blobs import Blobs
 from .core import Core
+from .door import Door
 from .journal import HubError, Journal, NotStored
 from .publisher import Publisher
 from .tls import server_context
@@ -75,20 +76,15 @@ async def running(
         app, access_log=None, keepalive_timeout=_KEEPALIVE_SECONDS, shutdown_timeout=0.5
     )
     await runner.setup()
+    door = Door(runner)
     keeper = asyncio.create_task(_keep(core, blobs, publisher))
     try:
-        site = web.TCPSite(runner, settings.host, settings.port, ssl_context=context, backlog=1024)
-        try:
-            await site.start()
-        except OSError as error:
-            raise HubError(
-                f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): set LISTEN to a free address"
-            ) from error
-        yield RunningHub(runner.addresses[0][1], core, publisher.failed)
+        port = await door.open(settings.host, settings.port, context)
+        yield RunningHub(port, core, publisher.failed)
     finally:
         keeper.cancel()
         publisher.announce()
-        await _close(runner)
+        await door.close()
         journal.close()
 
 
@@ -105,17 +101,6 @@ async def serve(settings: HubSettings) -> None:
             wait.cancel()
         if hub.failed.is_set():
             raise HubError(f"the disk at {settings.folder} failed while records were written to it")
-
-
-async def _close(runner: web.AppRunner) -> None:
-    """Answer what is under way, then hang up at once: a peer that is away would never say goodbye."""
-    connections = runner.server.connections if runner.server else []
-    transports = [connection.transport for connection in connections]
-    await runner.cleanup()
-    for transport in transports:
-        if transport is not None:
-            transport.abort()
-    await asyncio.sleep(0)
 
 
 async def _keep(core: Core, blobs: Blobs, publisher: Publisher) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from haversack_trainer.contract.records import HUB, OPERATOR
+from haversack_trainer.contract.records import OPERATOR
 from haversack_trainer.exchange.admission import Forged
 
 from .journal import HubError
@@ -44,10 +45,15 @@ def caller(certificate: Mapping[str, Any] | None, run: str) -> int:
     organization, name = subject.get("organizationName"), subject.get("commonName", "")
     if organization != run:
         raise Forged(f"the certificate is of run {organization!r}, this hub serves {run!r}")
+    return _number(name)
+
+
+@lru_cache(maxsize=1024)
+def _number(name: str) -> int:
     if name == "operator":
         return OPERATOR
     match = _PEER.fullmatch(name)
-    if match is None or int(match[1]) in {HUB, OPERATOR} or int(match[1]) > HUB:
+    if match is None or int(match[1]) >= OPERATOR:
         raise Forged(f"the certificate's name {name!r} is neither peer-<ordinal> nor operator")
     return int(match[1])
 
