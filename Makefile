@@ -6,7 +6,7 @@ METHOD ?= DecLoRA
 BIN := .venv/bin
 PYTEST_ARGS ?=
 
-.PHONY: help demo test check format generate controlplane bench images setup-demo setup-dev lock
+.PHONY: help demo test check format generate controlplane bench images browser setup-demo setup-dev lock
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -19,7 +19,7 @@ setup-dev:
 demo: setup-demo ## Fine-tune a real model on four peers of this machine (METHOD=SPSA for the other method)
 	@$(BIN)/python -m examples.demo --method $(METHOD)
 
-test: check controlplane ## All checks and tests, end to end ones included
+test: check controlplane browser ## All checks and tests, end to end ones included
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: setup-dev ## Format, lint, types, import contracts
@@ -37,6 +37,9 @@ generate: setup-dev ## CRDs, the chart's copy, settings tables
 
 controlplane: setup-dev ## Build etcd, kube-apiserver, … and an S3 server for the cluster tests (needs Go)
 	@tests/cluster/controlplane/build
+
+browser:
+	@.ci/browser
 
 bench: setup-dev ## Measure; results go to bench/results/
 	@$(BIN)/python -m bench
