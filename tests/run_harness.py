@@ -162,7 +162,7 @@ class PeerThread:
     def consensus(self) -> dict[str, Tensor]:
         """The run's adapter after its last round, as this peer makes it out."""
         closed = self.exchange.state.closed[-1]
-        return self._peer.method.consensus(closed, self.exchange.fetch)
+        return self._peer._seat.method.consensus(closed, self.exchange.fetch)
 
     @property
     def round(self) -> int:

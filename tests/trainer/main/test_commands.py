@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import run_harness
 from hub_certificates import HUB_NAME, Authority
-from hub_harness import free_port
 from run_harness import RUN
 from safetensors.torch import load_file
 
@@ -41,14 +40,20 @@ class Pods:
 
     folder: Path
     job: dict[str, Any]
-    port: int = field(default_factory=free_port)
+    port: int = 0
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.authority = Authority(self.folder / "tls", RUN)
 
     def hub(self, name: str = "hub") -> subprocess.Popen[str]:
-        return self._start("hub", name, "hub", {LISTEN: f"127.0.0.1:{self.port}"})
+        """Listening, on a port that the system chose."""
+        process = self.start_hub(name)
+        self.port = int(self.wait_for_words(name, " on port ").partition(",")[0])
+        return process
+
+    def start_hub(self, name: str = "hub") -> subprocess.Popen[str]:
+        return self._start("hub", name, "hub", {LISTEN: "127.0.0.1:0"})
 
     def peer(self, number: int, name: str = "", **job: Any) -> subprocess.Popen[str]:
         """``job`` replaces sections of its job file."""
@@ -96,8 +101,11 @@ class Pods:
     def _wait(self, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not ready():
-            assert time.monotonic() < deadline
+            assert time.monotonic() < deadline, [path.read_text() for path in self._logs()]
             time.sleep(0.1)
+
+    def _logs(self) -> list[Path]:
+        return sorted(self.folder.glob("*/stderr"))
 
     def _closed(self, name: str) -> list[dict[str, Any]]:
         path = self.folder / name / "events.jsonl"
@@ -195,7 +203,7 @@ def test_a_bad_job_file_ends_with_one_sentence(
 ) -> None:
     job = pods("SPSA")
     job.job |= changes
-    process = job.hub() if role == "hub" else job.peer(0)
+    process = job.start_hub() if role == "hub" else job.peer(0)
     assert exit_code(process) == ExitCode.BAD_JOB
     words = job.words("hub" if role == "hub" else "peer-0")
     assert sentence in words

@@ -45,6 +45,7 @@ class HubConfig:
     """Everything the hub is told from outside."""
 
     job: JobFile
+    attempt: int
     host: str
     port: int
     tls_dir: Path
@@ -84,6 +85,7 @@ def load_hub(environ: Mapping[str, str]) -> HubConfig:
     host, port = _address(_required(environ, env.LISTEN))
     return HubConfig(
         job=job,
+        attempt=_number(environ, env.ATTEMPT, 0, 2**31, 0),
         host=host,
         port=port,
         tls_dir=Path(environ.get(env.TLS_DIR) or env.TLS_MOUNT),

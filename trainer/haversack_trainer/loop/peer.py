@@ -47,7 +47,6 @@ class Peer:
     """Enters, trains, finishes; an evicted process joins again, a stopped one saves and leaves."""
 
     def __init__(self, seat: Seat) -> None:
-        self.method = seat.method
         self._seat = seat
         self._rounds = seat.job.training.rounds
         self._fresh = Snapshot.of(0, seat.model, seat.method, after=None)
@@ -73,6 +72,7 @@ class Peer:
             incarnation = seat.entry.join()
             seat.recorder.state(PeerState.WAITING)
             seat.entry.wait(incarnation)
+            seat.recorder.catch_up()
             if not is_over(seat.exchange.state, self._rounds):
                 self._adopt_state()
                 self._train()

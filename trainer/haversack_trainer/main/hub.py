@@ -20,5 +20,6 @@ def run_hub(environ: Mapping[str, str]) -> None:
         port=config.port,
         rounds=config.job.training.rounds,
         lease_seconds=float(config.job.heartbeat_timeout_seconds),
+        attempt=config.attempt,
     )
     asyncio.run(serve(settings))

@@ -14,7 +14,7 @@ from haversack_trainer.config import PeerConfig
 from haversack_trainer.contract.membership import Identity
 from haversack_trainer.data import DataError, NoSpace, Samples, Split, read, resolve, split
 from haversack_trainer.model import AdaptedModel, ModelError, load_model
-from haversack_trainer.objects.base import Store, StoreError
+from haversack_trainer.objects.base import Away, Store, StoreError
 from haversack_trainer.objects.opening import open_store
 
 from .endings import BadJob
@@ -34,12 +34,12 @@ class Material:
 
 
 def prepare(config: PeerConfig, environ: Mapping[str, str]) -> Material:
-    """Raises ``BadJob``: what fails here would fail again; and ``NoSpace``, which another node may have."""
+    """Raises ``BadJob`` for what would fail again, ``NoSpace`` and ``Away`` for what might not."""
     try:
         store = _store(config, environ)
         samples, parts = _data(config, environ)
         model = _model(config, environ, samples)
-    except NoSpace:
+    except (NoSpace, Away):
         raise
     except (DataError, ModelError, StoreError) as error:
         raise BadJob(str(error)) from error
