@@ -56,7 +56,8 @@ class Review:
     """The pod that each peer is counted on, Succeeded ones included."""
     losses: tuple[Loss, ...] = ()
     next_attempt: Mapping[int, int] = field(default_factory=dict)
-    """By peer; absent means that the peer never had a pod."""
+    """By peer; absent means that the peer never had a pod. It never falls back, not even when all
+    pods are gone: the run log turns away a process that is older than the one it knows."""
     hub: Pod | None = None
     next_hub_attempt: int = 0
     unfit_nodes: frozenset[str] = frozenset()
@@ -84,10 +85,11 @@ class Review:
 def review(job: Job, snapshot: Snapshot, pool_of: Mapping[int, str]) -> Review:
     """Judge the pods of a job that shall run; ``pool_of`` has the pool of each wanted peer."""
     judge = _Judge(job, snapshot, pool_of)
-    losses, healthy, attempts = [], dict[int, Pod](), dict[int, int]()
+    losses, healthy = list[Loss](), dict[int, Pod]()
+    attempts = {peer: had for peer, had in enumerate(job.attempts) if had}
     for peer, pods in _by_peer(snapshot.pods).items():
         newest = pods[-1]
-        attempts[peer] = newest.attempt + 1
+        attempts[peer] = max(newest.attempt + 1, attempts.get(peer, 0))
         cause = judge.cause(newest)
         if cause is None:
             healthy[peer] = newest

@@ -126,6 +126,11 @@ class Job:
         return any(one.get("type") in final and one.get("status") == "True" for one in conditions)
 
     @property
+    def attempts(self) -> tuple[int, ...]:
+        """How many pods each peer is known to have had, as last written."""
+        return tuple(self.status.get("attempts", ()))
+
+    @property
     def run(self) -> str:
         return f"{self.namespace}.{self.name}.{self.uid[:8]}"
 

@@ -13,6 +13,8 @@ from pydantic import Field
 
 from haversack_trainer.contract.base import Frozen, Name
 
+from .job import MAX_PEERS
+
 UNOBSERVED: Final = -1
 """``observedGeneration`` of a job that the operator has not seen yet (the CRD's default)."""
 
@@ -160,6 +162,11 @@ class JobStatus(Frozen):
         description="Time the job ran until it was last suspended or finished; suspension not counted.",
     )
     replacements: Count = Field(default=0, description="Peers replaced by fresh pods so far.")
+    attempts: list[Count] = Field(
+        default_factory=list,
+        max_length=MAX_PEERS,
+        description="How many pods each peer has had, by its number in the job.",
+    )
 
     def dump(self) -> dict[str, Any]:
         """The status as it is written: camelCase, absent where there is nothing to say."""

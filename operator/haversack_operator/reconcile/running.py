@@ -64,6 +64,8 @@ def running(job: Job, snapshot: Snapshot, settings: PodSettings, written: JobSta
         plan=placed.plan,
         rows=placed.rows,
         no_room=placed.no_room,
+        # What is refused now was refused before, and is not counted again.
+        attempts={} if snapshot.refusal else _attempts(review, placed),
         starts=bool(placed.rows),
         num_replaced=review.num_counted,
     )
@@ -125,8 +127,9 @@ def _kept(snapshot: Snapshot, review: Review, avoided: frozenset[str]) -> tuple[
         if pod.pool is not None and pod.node is not None
     }
     fit = {node.name for node in snapshot.nodes if node.ready and not node.unschedulable} - avoided
+    seen = {pod.peer for pod in snapshot.pods}
     for row in _rows(snapshot.plan):
-        if row.peer not in review.next_attempt and row.node in fit:
+        if row.peer not in seen and row.node in fit:
             kept[row.peer] = row
     return tuple(kept[peer] for peer in sorted(kept))
 
@@ -172,6 +175,12 @@ def _unwanted(job: Job, snapshot: Snapshot, review: Review, placed: _Placed) -> 
         oldest = placed.plan.revision - KEPT_PLANS
         if oldest > 0:
             yield Ref(names.PLAN_KIND, owned.plan(job.name, oldest))
+
+
+def _attempts(review: Review, placed: _Placed) -> dict[int, int]:
+    """Pods that each peer has had after this pass."""
+    fresh = {row.peer for row in placed.rows} - review.healthy.keys()
+    return {**review.next_attempt, **{peer: review.next_attempt.get(peer, 0) + 1 for peer in fresh}}
 
 
 def _missing_pairs(pool_of: Mapping[int, str], snapshot: Snapshot) -> frozenset[str]:

@@ -32,6 +32,8 @@ class Findings:
     waits_for: str | None = None
     """What has to happen before anything is placed."""
     ending: Ending | None = None
+    attempts: Mapping[int, int] = field(default_factory=dict)
+    """How many pods each peer has had, those of this pass included."""
     starts: bool = False
     """Pods of peers are created in this pass."""
     num_replaced: int = 0

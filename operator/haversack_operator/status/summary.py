@@ -39,6 +39,7 @@ def summarise(job: Job, snapshot: Snapshot, findings: Findings) -> JobStatus:
     changes |= _counts(job, findings)
     changes |= _times(job, snapshot, findings, old)
     changes["replacements"] = old.replacements + findings.num_replaced
+    changes["attempts"] = _attempts(job, findings, old)
     if findings.plan is not None:
         changes["placement"] = _placement(findings.plan)
     if snapshot.progress is not None:
@@ -90,6 +91,17 @@ def _times(job: Job, snapshot: Snapshot, findings: Findings, old: JobStatus) -> 
     if findings.ending is not None:
         changes["completion_time"] = stamp(snapshot.now)
     return changes
+
+
+def _attempts(job: Job, findings: Findings, old: JobStatus) -> list[int]:
+    """Without the peers at the end that never had a pod."""
+    had = dict(enumerate(old.attempts))
+    counts = [
+        max(had.get(peer, 0), findings.attempts.get(peer, 0)) for peer in range(num_wanted(job))
+    ]
+    while counts and counts[-1] == 0:
+        counts.pop()
+    return counts
 
 
 def _placement(plan: PlanView) -> PlacementStatus:

@@ -90,3 +90,10 @@ def test_every_pod_is_either_counted_on_given_up_or_already_going(pods: list[Pod
     assert {pod.name for pod in pods} - kept - lost <= {pod.name for pod in pods if pod.deleting}
     for peer, attempt in found.next_attempt.items():
         assert attempt > max(pod.attempt for pod in pods if pod.peer == peer)
+
+
+def test_a_peer_whose_pods_are_all_gone_goes_on_counting() -> None:
+    """The run log knows attempt 2, and turns away whoever comes with less."""
+    job = a_job(3, status={"attempts": [3, 0, 1]})
+    found = review(job, a_snapshot(pods=(a_peer(2, attempt=4),)), POOLS)
+    assert found.next_attempt == {0: 3, 2: 5}

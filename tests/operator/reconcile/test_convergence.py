@@ -144,7 +144,7 @@ async def test_what_somebody_deleted_is_made_again() -> None:
         "one-tls",
         "one-hub-0",
         "one-cpu-0-0",
-        "one-cpu-1-0",
+        "one-cpu-1-1",
     }
 
 

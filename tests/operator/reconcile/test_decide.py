@@ -59,6 +59,13 @@ def told(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, job=replace(snapshot.job, status=actions.status))
 
 
+def test_attempts_are_remembered_for_when_no_pod_is_left() -> None:
+    new = told(a_snapshot(**EMPTY))
+    assert new.job.status["attempts"] == [1, 1]
+    gone = replace(new, pods=(a_hub(),), plan=a_plan())
+    assert applied(act(gone)) == ["one-cpu-0-1", "one-cpu-1-1"]
+
+
 def test_a_new_job_gets_everything_in_the_order_it_is_needed() -> None:
     actions = act(a_snapshot(**EMPTY))
     kinds = [body["kind"] for body in actions.apply]
@@ -76,7 +83,7 @@ def test_a_steady_job_is_left_alone() -> None:
 def test_only_what_is_missing_is_made_anew() -> None:
     there = a_snapshot().existing - {("Service", "one-hub")}
     actions = act(told(a_snapshot(existing=there, pods=(a_hub(), a_peer(1)))))
-    assert [body["metadata"]["name"] for body in actions.apply] == ["one-hub", "one-cpu-0-0"]
+    assert [body["metadata"]["name"] for body in actions.apply] == ["one-hub", "one-cpu-0-1"]
 
 
 @pytest.mark.parametrize(
