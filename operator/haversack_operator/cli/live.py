@@ -9,7 +9,7 @@ from haversack_operator.api import names
 from haversack_operator.api.quantity import format_bytes
 from haversack_trainer.contract.report import PeerReport, RunProgress
 
-from .words import bar, duration, percent
+from .words import bar, duration, percent, program
 
 BAR_WIDTH: Final = 24
 PEER_ROW: Final = "{:>5}  {:<18.18} {:<11.11} {:>6} {:>8} {:>8} {:>10}"
@@ -46,6 +46,9 @@ def line(job: Mapping[str, Any]) -> str:
 def state(job: Mapping[str, Any]) -> str:
     """The job in a few words: the first condition that says most."""
     by_type = {entry["type"]: entry for entry in job.get("status", {}).get("conditions", ())}
+    gate = by_type.get(names.Condition.GATE_PASSED)
+    if gate is not None and gate["reason"] == "AwaitingApproval":
+        return f"waiting for approval: {program('approve')} {job['metadata']['name']}"
     for kind, words in _STATES:
         entry = by_type.get(kind.lstrip("!"))
         if entry is not None and entry["status"] == ("False" if kind.startswith("!") else "True"):

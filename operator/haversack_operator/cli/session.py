@@ -23,7 +23,8 @@ PASS_SECONDS: Final = 1.0
 """At least this often the hub is asked how far the run is."""
 THIS_MACHINE: Final = PodSettings(trainer_image="this-machine")
 
-Hook = Callable[[LocalCluster], Awaitable[None]]
+Hook = Callable[[LocalCluster], Awaitable[str | None]]
+"""Called after every pass; what it returns is told."""
 
 
 class Outcome(StrEnum):
@@ -68,8 +69,8 @@ class Session:
                 await self._tell(job)
             if outcome is not None:
                 return outcome
-            if self._hook is not None:
-                await self._hook(self._cluster)
+            if self._hook is not None and (word := await self._hook(self._cluster)):
+                self._screen.say([word])
             await self._cluster.news(PASS_SECONDS)
 
     def _outcome(self, job: dict[str, Any] | None) -> Outcome | None:
@@ -86,7 +87,7 @@ class Session:
     async def _tell(self, job: dict[str, Any]) -> None:
         events = await self._cluster.events()
         if news := events[self._told :]:
-            self._screen.say(f"{event['reason']}: {event['note']}" for event in news)
+            self._screen.say(event["note"] for event in news)
             self._told = len(events)
         self._screen.show(job, self._cluster.progress)
 

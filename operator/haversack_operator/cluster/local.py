@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from haversack_operator.api import names
-from haversack_operator.snapshot import Node, Snapshot
+from haversack_operator.snapshot import Node, Pod, Snapshot
 from haversack_trainer.contract.report import RunProgress
 
 from .base import Actions, Key, Manifest
 from .hubclient import HubClient
 from .kube import KubeCluster
+from .kube_objects import pod_from
 from .local_api import LocalApi
 from .local_state import Saved, StateFile
 from .podrunner import BackOff
@@ -116,6 +117,10 @@ class LocalCluster:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), timeout_seconds)
         self._news.clear()
+
+    async def pods(self) -> list[Pod]:
+        """The job's pods as they are now."""
+        return [pod_from(body) for body in await self._api.list("Pod", self.key.namespace)]
 
     def crash(self, pod: str) -> None:
         """SIGKILL to a pod's process."""
