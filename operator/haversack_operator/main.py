@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import kopf
 
+from haversack_operator.api import names
 from haversack_operator.cluster.base import ClusterError, Key
 from haversack_operator.cluster.hubclient import HubClient
 from haversack_operator.cluster.kube import KubeCluster
@@ -76,8 +77,8 @@ def parse_options(arguments: Sequence[str]) -> Options:
     told = {name: os.environ.get(PREFIX + name.upper(), value) for name, value in defaults.items()}
     parser.set_defaults(**told)
     found = vars(parser.parse_args(arguments))
-    names = tuple(name.strip() for name in found.pop("namespaces").split(",") if name.strip())
-    return Options(namespaces=names, **found)
+    namespaces = (name.strip() for name in found.pop("namespaces").split(","))
+    return Options(namespaces=tuple(name for name in namespaces if name), **found)
 
 
 class Operator:
@@ -107,6 +108,8 @@ class Operator:
         desk = Desk(self._view, self._worker.add, lambda: tuple(self._restless))
         stop = asyncio.Event()
         try:
+            if not await self._client.serves(names.JOB_KIND):
+                raise ClusterError("the cluster does not know FineTuneJobs; apply crds/ first")
             await self._view.refresh(self._client, self._options.namespaces or (None,))
             async with (
                 pages(self._metrics, self._options.metrics_port, self._alive, self._ready),

@@ -71,6 +71,10 @@ class KubeClient:
             await self._session.close()
             self._session = None
 
+    async def serves(self, kind: str) -> bool:
+        """Whether the server knows this kind, or at least its group and version."""
+        return await self._request("GET", f"/{RESOURCES[kind][0]}") is not None
+
     async def get(
         self, kind: str, namespace: str | None, name: str, *, metadata_only: bool = False
     ) -> dict[str, Any] | None:
