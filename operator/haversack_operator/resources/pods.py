@@ -149,7 +149,7 @@ def _container(job: Job, role: str, image: str, variables: Mapping[str, str]) ->
         "name": "trainer",
         "image": image,
         "command": ["haversack-trainer", role],
-        "env": [{"name": key, "value": value} for key, value in (common | variables).items()],
+        "env": [{"name": key, "value": value} for key, value in {**common, **variables}.items()],
         "volumeMounts": mounts_of(claims_of(job)),
         # The last line of a process that failed becomes the condition's message.
         "terminationMessagePolicy": "FallbackToLogsOnError",
