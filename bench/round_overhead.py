@@ -1,0 +1,171 @@
+"""What a round costs beyond its compute: publishing, waiting for the log, fetching blobs, taking in.
+
+Four peers are threads of one process; over HTTP the hub is a process of its own, with mutual TLS and its log
+synced to disk. The adapter has as many weights as LoRA of rank 8 on query and value of MiniLM with a head of
+six classes. Peers meet at a barrier after their local steps, so nobody's slower step counts as overhead.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Barrier
+from typing import Any, Final
+
+import torch
+from bench.hub_client import HUB_NAME, IDENTITY, RUN, hub_process, pairs
+from bench.results import spread, write
+from torch import Tensor, nn
+
+from haversack_trainer.contract.cards import METHODS, MethodCard
+from haversack_trainer.contract.membership import Join, Start
+from haversack_trainer.contract.records import Kind
+from haversack_trainer.exchange.base import Exchange
+from haversack_trainer.exchange.http import HttpExchange
+from haversack_trainer.exchange.memory import MemoryExchange, MemoryLog
+
+NUM_PEERS: Final = 4
+WARM_UP: Final = 3
+ROUNDS: Final = 30
+WIDTH: Final = 384
+SHAPES: Final = {
+    **{f"layer.{n}.lora_A": (8, WIDTH) for n in range(12)},
+    **{f"layer.{n}.lora_B": (WIDTH, 8) for n in range(12)},
+    "classifier": (6, WIDTH),
+}
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A batch without content."""
+
+    num_samples: int = 1
+
+
+class Batches:
+    def micro_batches(self, _step: int) -> Sequence[Nothing]:
+        return [Nothing()]
+
+
+class Weights:
+    """Trainables of the right sizes under a loss that costs next to nothing."""
+
+    def __init__(self) -> None:
+        generator = torch.Generator().manual_seed(17)
+        self._parameters = {
+            name: nn.Parameter(torch.randn(*shape, generator=generator))
+            for name, shape in SHAPES.items()
+        }
+
+    def trainables(self) -> Sequence[tuple[str, nn.Parameter]]:
+        return list(self._parameters.items())
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        return {name: p.detach().clone() for name, p in self._parameters.items()}
+
+    def load_trainable_state(self, state: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(state[name])
+
+    def loss(self, _batch: Nothing) -> Tensor:
+        return torch.stack([p.square().mean() for p in self._parameters.values()]).sum()
+
+    def train(self, mode: bool) -> None:
+        """No dropout here."""
+
+
+@dataclass
+class Bench:
+    """One peer's loop, without what surrounds a round."""
+
+    card: MethodCard
+    exchange: Exchange
+    barrier: Barrier
+    local: list[float] = field(default_factory=list)
+    beyond: list[float] = field(default_factory=list)
+
+    def run(self) -> None:
+        me, never = self.exchange.me, lambda: False
+        settings = self.card.load_settings()()
+        method = self.card.load_factory()(settings, me, 17, Weights(), Batches())
+        self.exchange.join(Join(identity=IDENTITY, incarnation=f"i{me}"))
+        self.exchange.wait_for(lambda state: len(state.view) == NUM_PEERS, never)
+        if me == 0:
+            self.exchange.append(Kind.START, 0, Start().model_dump_json(by_alias=True).encode())
+        self.exchange.wait_for(lambda state: state.start is not None, never)
+        for number in range(WARM_UP + ROUNDS):
+            begin = time.perf_counter()
+            method.local_step(number)
+            stepped = time.perf_counter()
+            self.barrier.wait()
+            met = time.perf_counter()
+            method.incoming(self.exchange.swap(number, method.outgoing(), never))
+            self.local.append(1000 * (stepped - begin))
+            self.beyond.append(1000 * (time.perf_counter() - met))
+            self.barrier.wait()
+
+
+@contextmanager
+def memory() -> Iterator[Callable[[int], Exchange]]:
+    log = MemoryLog(RUN)
+    yield lambda peer: MemoryExchange(log, peer)
+
+
+@contextmanager
+def http() -> Iterator[Callable[[int], Exchange]]:
+    with TemporaryDirectory() as name, ExitStack() as stack:
+        root = Path(name)
+        pairs(root, NUM_PEERS)
+        hub = stack.enter_context(hub_process(root))
+
+        def exchange(peer: int) -> Exchange:
+            made = HttpExchange(
+                f"https://127.0.0.1:{hub.port}",
+                hub_name=HUB_NAME,
+                tls_dir=root / f"peer-{peer}",
+                run=RUN,
+                me=peer,
+            )
+            stack.callback(made.close)
+            return made
+
+        yield exchange
+
+
+def measure(card: MethodCard, connect: Callable[[int], Exchange]) -> dict[str, Any]:
+    barrier = Barrier(NUM_PEERS, timeout=60)
+    benches = [Bench(card, connect(peer), barrier) for peer in range(NUM_PEERS)]
+    with ThreadPoolExecutor(NUM_PEERS) as pool:
+        for done in [pool.submit(bench.run) for bench in benches]:
+            done.result()
+    rounds = WARM_UP + ROUNDS
+    return {
+        "local_step_ms": spread([max(b.local[n] for b in benches) for n in range(WARM_UP, rounds)]),
+        "beyond_ms": spread([max(b.beyond[n] for b in benches) for n in range(WARM_UP, rounds)]),
+        "bytes_sent_per_peer_and_round": round(
+            sum(b.exchange.bytes_sent for b in benches) / NUM_PEERS / rounds
+        ),
+    }
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    figures: dict[str, Any] = {
+        "peers": NUM_PEERS,
+        "trainable_parameters": sum(a * b for a, b in SHAPES.values()),
+    }
+    for name, card in METHODS.items():
+        for transport in (memory, http):
+            with transport() as connect:
+                figures[f"{name} over {transport.__name__}"] = measure(card, connect)
+    write("round_overhead", figures)
+
+
+if __name__ == "__main__":
+    main()
