@@ -1,0 +1,185 @@
+"""The commands as a person calls them: what is printed, what the shell sees."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from haversack_operator.cli.main import COMMANDS, main
+from haversack_operator.cluster.local_state import StateFile
+
+HEAVY = ("numpy", "torch", "kopf", "aiohttp", "kubernetes", "highspy", "cryptography", "boto3")
+
+
+def a_job(**changes: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "mine", "namespace": "default", "uid": "u-1"},
+        "spec": {"method": {"type": "SPSA"}, "storage": {"uri": "file:///nowhere"}, **changes},
+        "status": {},
+    }
+
+
+def keep(folder: Path, job: Mapping[str, Any]) -> Path:
+    StateFile(folder / "mine").write(job, [])
+    return folder
+
+
+def over(kind: str) -> dict[str, Any]:
+    return {"conditions": [{"type": kind, "status": "True", "reason": "Done", "message": ""}]}
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    assert all(f"\n  {name} " in told for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"haversack {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("module", ["main", "watch", "report", "approve"])
+def test_what_only_looks_starts_without_heavy_libraries(module: str) -> None:
+    program = (
+        f"import sys, haversack_operator.cli.{module}\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout.strip() == b"[]"
+
+
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(tmp_path / "none.yaml")]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith("haversack run: ")
+    assert len(told.err.splitlines()) == 1
+    assert told.out == ""
+
+
+def test_the_plug_in_calls_itself_by_its_own_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/kubectl-finetune"])
+    assert main(["run", str(tmp_path / "none.yaml")]) == 2
+    assert capsys.readouterr().err.startswith("kubectl finetune run: ")
+
+
+def test_report_prints_the_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "store"
+    state = keep(
+        tmp_path, {**a_job(storage={"uri": f"file://{store}"}), "status": over("Complete")}
+    )
+    assert main(["report", "mine", "--state-dir", str(state)]) == 2
+    assert "there is no report at" in capsys.readouterr().err
+    (store / "mine").mkdir(parents=True)
+    (store / "mine/report.html").write_text("<html>")
+    assert main(["report", "mine", "--state-dir", str(state)]) == 0
+    assert capsys.readouterr().out.strip() == str(store / "mine/report.html")
+
+
+def test_report_of_a_run_under_way_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "mine", "--state-dir", str(keep(tmp_path, a_job()))]) == 2
+    assert "no report yet" in capsys.readouterr().err
+
+
+def test_approve_leaves_word_for_the_running_job(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = keep(tmp_path, a_job(evaluation={"gate": {"approval": "Manual"}}))
+    assert main(["approve", "mine", "--by", "alice", "--state-dir", str(state)]) == 0
+    assert capsys.readouterr().out == "mine: approved by alice\n"
+    assert StateFile(state / "mine").approval() == "alice"
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        (a_job(), "approval is not Manual"),
+        (
+            {**a_job(evaluation={"gate": {"approval": "Manual"}}), "status": over("Failed")},
+            "there is nothing left to approve",
+        ),
+    ],
+)
+def test_approve_refuses_what_cannot_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], job: dict[str, Any], said: str
+) -> None:
+    assert main(["approve", "mine", "--state-dir", str(keep(tmp_path, job))]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "code"), [("Complete", 0), ("Failed", 1)])
+def test_watch_ends_with_the_job(tmp_path: Path, kind: str, code: int) -> None:
+    state = keep(tmp_path, {**a_job(), "status": over(kind)})
+    assert main(["watch", "mine", "--state-dir", str(state)]) == code
+
+
+def a_kubectl(folder: Path, answers: Mapping[str, Any]) -> Path:
+    """A program that answers like kubectl, and writes down what it was asked."""
+    path = folder / "kubectl"
+    path.write_text(
+        f"#!{sys.executable}\nimport json, sys\n"
+        f"open({str(folder / 'asked')!r}, 'a').write(' '.join(sys.argv[1:]) + '\\n')\n"
+        f"answers = json.loads({json.dumps(dict(answers))!r})\n"
+        "known = [answer for words, answer in answers.items() if words in ' '.join(sys.argv)]\n"
+        "if not known: sys.exit('Error from server (NotFound): not found')\n"
+        "print(json.dumps(known[0]))\n"
+    )
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def test_watch_reads_a_cluster_with_the_persons_own_kubectl(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = {**over("Complete"), "placement": {"planName": "mine-plan-1"}}
+    row = {"peer": 0, "state": "Done", "round": 3, "loss": "0.5", "bytesSent": 10}
+    spec_row = {"peer": 0, "pool": "cpu", "node": "orin-1"}
+    plan = {"spec": {"peers": [spec_row]}, "status": {"peers": [row]}}
+    a_kubectl(
+        tmp_path,
+        {"get finetuneplans": plan, "get finetunejobs": {**a_job(), "status": status}},
+    )
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["watch", "mine", "-n", "team", "--state-dir", str(tmp_path)]) == 0
+    assert "mine: complete" in capsys.readouterr().out
+    asked = (tmp_path / "asked").read_text()
+    assert "get finetunejobs.haversack.dev mine -o json --namespace team" in asked
+
+
+def test_a_job_that_is_nowhere_is_said_in_kubectls_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_kubectl(tmp_path, {})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["watch", "mine", "--state-dir", str(tmp_path)]) == 2
+    assert "not found" in capsys.readouterr().err
+    monkeypatch.setenv("PATH", "")
+    assert main(["watch", "mine", "--state-dir", str(tmp_path)]) == 2
+    assert "no kubectl" in capsys.readouterr().err
+
+
+def test_a_damaged_state_says_what_to_delete(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = StateFile(keep(tmp_path, a_job()) / "mine")
+    file.path.write_text("{")
+    assert main(["watch", "mine", "--state-dir", str(tmp_path)]) == 2
+    assert "is damaged; delete it" in capsys.readouterr().err
