@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from bench.results import spread, write
+from bench.figures import spread, write
 from bench.servers import s3
 
 from haversack_trainer.checkpoint.manifest import Meta

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from bench.figures import spread, write
 from bench.hub_client import (
     RUN,
     HubProcess,
@@ -24,7 +25,6 @@ from bench.hub_client import (
     hub_process,
     pairs,
 )
-from bench.results import spread, write
 
 from haversack_trainer.contract.membership import Start
 from haversack_trainer.contract.records import Kind, Record

@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from bench.figures import spread, write
 from bench.hub_client import RUN, Wire, a_join, context_of, head_of, hub_process, pairs
-from bench.results import spread, write
 
 from haversack_trainer.contract.membership import Start
 from haversack_trainer.contract.records import Kind, Record

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from bench.results import write
+from bench.figures import write
 from control_plane import ControlPlane
 from operator_process import OperatorProcess, operating
 from operator_world import World

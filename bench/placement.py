@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bench.results import spread, write
+from bench.figures import spread, write
 
 from haversack_operator.placement import greedy
 from haversack_operator.placement.assign import assign

@@ -18,8 +18,8 @@ from threading import Barrier
 from typing import Any, Final
 
 import torch
+from bench.figures import spread, write
 from bench.hub_client import HUB_NAME, IDENTITY, RUN, hub_process, pairs
-from bench.results import spread, write
 from torch import Tensor, nn
 
 from haversack_trainer.contract.cards import METHODS, MethodCard

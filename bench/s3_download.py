@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from bench.results import spread, write
+from bench.figures import spread, write
 from bench.servers import s3
 
 from haversack_trainer.contract.spec import S3Spec

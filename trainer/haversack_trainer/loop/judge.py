@@ -12,7 +12,7 @@ from haversack_trainer.contract.report import Evaluation, Verdict
 from haversack_trainer.contract.spec import GateSpec
 from haversack_trainer.data import Samples
 from haversack_trainer.evaluate import Scores, check_reload, evaluate, judge, probe
-from haversack_trainer.model import AdaptedModel
+from haversack_trainer.model import AdaptedModel, ModelError
 from haversack_trainer.objects.base import Store
 
 _logger = logging.getLogger(__name__)
@@ -78,5 +78,9 @@ class Judge:
                 "the adapter published before is of another base model: it is no reference"
             )
             return None
-        with self.model.with_adapter(folder):
-            return evaluate(self.model, self.held_out, self.batch_size, manifest.round)
+        try:
+            with self.model.with_adapter(folder):
+                return evaluate(self.model, self.held_out, self.batch_size, manifest.round)
+        except ModelError as error:
+            _logger.warning("the adapter published before is no reference: %s", error)
+            return None
