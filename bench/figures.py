@@ -56,6 +56,7 @@ def _machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "cpu": _cpu_model(),
         "architecture": platform.machine(),
+        "load_average": round(os.getloadavg()[0], 1),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
     }
 
