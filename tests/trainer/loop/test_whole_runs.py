@@ -86,7 +86,10 @@ def test_a_failed_gate_publishes_nothing_and_still_reports(
     assert state_of(two).publication is None
     store = tmp_path / "store" / "job"
     assert not (store / "latest.json").exists()
-    assert verdict.reason.partition(":")[0] in (store / "report.html").read_text()
+    report = (store / "report.html").read_text()
+    assert verdict.reason.partition(":")[0] in report
+    ledger = log_of(two).book.ledger
+    assert any(ledger.head_at(end).hex() in report for end in range(len(ledger) + 1))
 
 
 def test_manual_approval_is_waited_for(crew: Crewed) -> None:

@@ -22,7 +22,7 @@ HEADER: Final = struct.Struct("<BbHHHII")
 HEADER_BYTES: Final = HEADER.size
 MAX_BODY_BYTES: Final = 65_535
 HUB: Final = 0xFFFF
-"""The ``peer`` of records that the hub itself writes (expired leases)."""
+"""Never a peer: reserved for the hub. An expired lease is a LEAVE with the lost peer's own number."""
 OPERATOR: Final = 0xFFFE
 """The ``peer`` of records that the operator writes (approvals)."""
 

@@ -96,6 +96,10 @@ class Exchange(Protocol):
         """Stop polling and free all resources. Does not write LEAVE."""
 
     @property
+    def head(self) -> bytes:
+        """Hash of the log up to the last record that ``state`` has seen."""
+
+    @property
     def bytes_sent(self) -> int:
         """Payload bytes that left this peer (bodies, headers and blobs)."""
 

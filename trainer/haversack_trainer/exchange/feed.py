@@ -91,6 +91,10 @@ class Feed:
         records, self._inbox = self._inbox, []
         return records
 
+    def head_at(self, position: int) -> bytes:
+        """Hash of the first ``position`` records."""
+        return self._ledger.head_at(position)
+
     def check(self) -> None:
         """Raises what ended the following, if anything did. Hold ``changed``."""
         if self._failure is not None:

@@ -155,6 +155,10 @@ class HttpExchange:
         return self._sent + self._feed.bytes_sent
 
     @property
+    def head(self) -> bytes:
+        return self._feed.head_at(self.state.num_records)
+
+    @property
     def bytes_received(self) -> int:
         return self._received + self._feed.bytes_received
 

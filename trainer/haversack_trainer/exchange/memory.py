@@ -132,6 +132,10 @@ class MemoryExchange:
         return self._sent
 
     @property
+    def head(self) -> bytes:
+        return self._log.book.ledger.head_at(self.state.num_records)
+
+    @property
     def bytes_received(self) -> int:
         return self._received
 

@@ -89,7 +89,8 @@ class Recorder:
         """The run as the report shows it."""
         state = self.exchange.state
         reports = self._known_reports()
-        return progress_of(state, run, rounds, tuple(reports[peer] for peer in sorted(reports)))
+        progress = progress_of(state, run, rounds, tuple(reports[peer] for peer in sorted(reports)))
+        return progress.model_copy(update={"head": self.exchange.head.hex()})
 
     def close(self) -> None:
         """Nothing is shown or written any more."""
