@@ -65,9 +65,9 @@ RECIPES: Final = {
     "DecLoRA": Recipe(
         settings={
             "type": "DecLoRA",
-            "decLoRA": {"localSteps": 6, "learningRate": "0.005", "graph": "Ring"},
+            "decLoRA": {"localSteps": 2, "learningRate": "0.005", "graph": "Ring"},
         },
-        rounds=14,
+        rounds=64,
         batch_size=16,
         max_length=32,
         expectation="Dec-LoRA on a ring of 4 peers",
