@@ -1,7 +1,7 @@
 """Nodes and what pods ask of them, kept up to date by watch events.
 
 Only placement reads this. A job's own objects are always read live: see
-``docs/decisions/0007-own-objects-are-read-live.md``.
+``docs/decisions/0006-own-objects-are-read-live.md``.
 """
 
 from __future__ import annotations
