@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,25 +35,42 @@ def held_out(world: E2eWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "held-out.jsonl"
 
 
+@dataclass(frozen=True, slots=True)
+class Tiny:
+    """An untrained model of a thousand trainable weights, and data that is easy for it."""
+
+    model: Path
+    held_out: Path
+    overrides: Mapping[str, Any]
+    """What makes an example use both."""
+
+
 @pytest.fixture(scope="session")
-def tiny(world: E2eWorld, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
-    """Overrides that make an example small: an untrained model of a few thousand weights, easy data."""
+def tiny(world: E2eWorld, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     model, data = tmp_path_factory.mktemp("tiny"), tmp_path_factory.mktemp("tiny-data")
     world.upload(tiny_models.bert(model), "s3://models/tiny")
     samples = tiny_models.texts()
     assert samples.labels is not None
-    named = zip(samples.inputs, samples.labels, strict=True)
-    rows = [{"text": text, "label": samples.classes[label]} for text, label in named]
-    (data / "tiny.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    named = dict(zip(samples.inputs, samples.labels, strict=True))
+    rows = [{"text": text, "label": samples.classes[label]} for text, label in named.items()]
+    random.Random(17).shuffle(rows)
+    for name, part in (("tiny.jsonl", rows[40:]), ("tiny-held-out.jsonl", rows[:40])):
+        (data / name).write_text("".join(json.dumps(row) + "\n" for row in part))
     world.upload(data, "s3://corpora")
     world.bucket("adapters")
-    return {
+    overrides = {
         "model": {"uri": "s3://models/tiny"},
-        "dataset": {"uri": "s3://corpora/tiny.jsonl", "maxLength": 16},
+        "dataset": {
+            "uri": "s3://corpora/tiny.jsonl",
+            "maxLength": 16,
+            "heldOut": {"uri": "s3://corpora/tiny-held-out.jsonl"},
+        },
         "pools": [{"name": "arm", "architecture": "arm64", "peers": {"replicas": 2}}],
         "placement": {"minPeers": 2},
         "reporting": {"periodSeconds": 1},
+        "elasticity": {"heartbeatTimeoutSeconds": 6},
     }
+    return Tiny(model, data / "tiny-held-out.jsonl", overrides)
 
 
 SMALL: Mapping[str, Mapping[str, Any]] = {
@@ -82,26 +101,26 @@ def test_dec_lora_loses_a_node_on_the_way(world: E2eWorld, held_out: Path, tmp_p
     assert scores["adapter"] < scores["base"]
 
 
-def test_spsa_loses_a_process_on_the_way(world: E2eWorld, held_out: Path, tmp_path: Path) -> None:
+def test_spsa_loses_a_process_on_the_way(world: E2eWorld, tiny: Tiny, tmp_path: Path) -> None:
     world.namespace("spsa")
-    training = {"rounds": 60, "batchSize": 8}
-    method = {"spsa": {"directions": 4, "learningRate": "0.0005"}}
-    job = world.example("spsa.yaml", **SMALL, training=training, method=method)
+    training = {"rounds": 80, "batchSize": 16}
+    method = {"spsa": {"directions": 16, "learningRate": "0.01", "scaleWithPeers": False}}
+    job = world.example("spsa.yaml", **tiny.overrides, training=training, method=method)
     world.apply("spsa", job)
     name = job["metadata"]["name"]
     world.wait_round("spsa", name, 10)
     world.agent.crash(f"{name}-arm-1-0")
     status = world.wait("spsa", name, lambda s: condition(s, "Complete") == "True")
     adapter = world.download(status["adapter"]["uri"], tmp_path / "adapter")
-    scores = world.scores(minilm.folder(), adapter, held_out)
+    scores = world.scores(tiny.model, adapter, tiny.held_out)
     assert scores["adapter"] < scores["base"]
 
 
-def test_nothing_is_published_that_did_not_pass(world: E2eWorld, tiny: Mapping[str, Any]) -> None:
+def test_nothing_is_published_that_did_not_pass(world: E2eWorld, tiny: Tiny) -> None:
     world.namespace("gate")
     method = {"decLoRA": {"localSteps": 5, "learningRate": "3"}}
     training = {"rounds": 2, "batchSize": 8}
-    job = world.example("declora.yaml", **tiny, training=training, method=method)
+    job = world.example("declora.yaml", **tiny.overrides, training=training, method=method)
     job["metadata"]["name"] = "worse"
     world.apply("gate", job)
     status = world.wait("gate", "worse", lambda s: reason(s, "Failed") == "GateFailed")
@@ -111,10 +130,14 @@ def test_nothing_is_published_that_did_not_pass(world: E2eWorld, tiny: Mapping[s
     assert "team-a/worse/report.html" in world.keys("s3://adapters/team-a/worse")
 
 
-def test_a_suspended_job_goes_on_where_it_was(world: E2eWorld, tiny: Mapping[str, Any]) -> None:
+def test_a_suspended_job_goes_on_where_it_was(world: E2eWorld, tiny: Tiny) -> None:
     world.namespace("pause")
-    training = {"rounds": 40, "batchSize": 8}
-    job = world.example("declora.yaml", **tiny, training=training, checkpoint={"periodRounds": 3})
+    changes: dict[str, Mapping[str, Any]] = {
+        "training": {"rounds": 40, "batchSize": 8},
+        "method": {"decLoRA": {"localSteps": 10, "learningRate": "0.00005"}},
+        "checkpoint": {"periodRounds": 3},
+    }
+    job = world.example("declora.yaml", **tiny.overrides, **changes)
     job["metadata"]["name"] = "pause"
     world.apply("pause", job)
     world.wait_round("pause", "pause", 6)
