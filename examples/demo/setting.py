@@ -57,6 +57,8 @@ class Recipe:
     rounds: int
     batch_size: int
     max_length: int
+    tolerance: str
+    """Of the gate."""
     expectation: str
     """What a person may expect of so short a run."""
 
@@ -70,17 +72,21 @@ RECIPES: Final = {
         rounds=64,
         batch_size=16,
         max_length=32,
-        expectation="Dec-LoRA on a ring of 4 peers",
+        tolerance="0",
+        expectation="about 70 % on held-out docstrings, after 128 steps of 16 samples at each peer; the "
+        "linear probe has seen all data in one place, which no peer here has",
     ),
     "SPSA": Recipe(
         settings={
             "type": "SPSA",
-            "spsa": {"directions": 4, "learningRate": "0.0005", "scaleWithPeers": False},
+            "spsa": {"directions": 4, "learningRate": "0.002", "scaleWithPeers": False},
         },
-        rounds=50,
+        rounds=40,
         batch_size=16,
         max_length=32,
-        expectation="SPSA needs thousands of its cheap rounds; a few dozen already beat the base model",
+        tolerance="0.01",
+        expectation="no harm (the gate's tolerance is 0.01) and next to no bytes: SPSA needs thousands of "
+        "its cheap rounds to learn, and forty of them show how it works",
     ),
 }
 
@@ -117,7 +123,10 @@ def job(method: str, data: Path, store: Path) -> dict[str, Any]:
             "elasticity": {"heartbeatTimeoutSeconds": 10},
             "storage": {"uri": f"file://{store.resolve()}"},
             "checkpoint": {"periodRounds": period},
-            "evaluation": {"periodRounds": recipe.rounds},
+            "evaluation": {
+                "periodRounds": recipe.rounds // 2,
+                "gate": {"tolerance": recipe.tolerance},
+            },
             "reporting": {"periodSeconds": 2},
         },
     }
