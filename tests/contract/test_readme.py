@@ -1,0 +1,33 @@
+"""What the README shows works: its manifest, its commands, its links."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from haversack_operator.api.parse import parse_spec
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_manifest_parses() -> None:
+    manifests = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert [parse_spec(yaml.safe_load(text)).model.uri for text in manifests] == [
+        "s3://models/minilm"
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"python -m bench (\w+)", README))))
+def test_a_figure_has_its_command_and_result(name: str) -> None:
+    assert (ROOT / "bench" / f"{name}.py").exists()
+    assert json.loads((ROOT / "bench/results" / f"{name}.json").read_text())["figures"]
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([\w./-]+)\)", README))))
+def test_a_link_leads_somewhere(target: str) -> None:
+    assert (ROOT / target).exists()
