@@ -12,7 +12,6 @@ import random
 import re
 import sysconfig
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -28,32 +27,20 @@ FAMILIES: Final = {
     "windows and drawing": "tkinter turtle idlelib turtledemo curses",
 }
 MAX_PER_FAMILY: Final = 450
-NUM_STARTERS: Final = 10
-"""Texts of each family that are kept apart, for a model that knows the task a little."""
 MIN_WORDS: Final = 5
 SEED: Final = 17
 
 
 def write(path: Path) -> int:
     """Write the corpus as JSONL with ``text`` and ``label``; returns the number of texts."""
-    rows = [
-        {"text": text, "label": family}
-        for family in FAMILIES
-        for text in texts(family)[NUM_STARTERS:]
-    ]
+    rows = [{"text": text, "label": family} for family in FAMILIES for text in texts(family)]
     random.Random(SEED).shuffle(rows)  # noqa: S311  a fixed order, no secret
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return len(rows)
 
 
-def starters() -> list[tuple[str, str]]:
-    """(text, label) of the texts that are not in the corpus."""
-    return [(text, family) for family in FAMILIES for text in texts(family)[:NUM_STARTERS]]
-
-
-@cache
 def texts(family: str) -> list[str]:
-    """The family's docstrings without repetitions, in a fixed order."""
+    """The family's docstrings without repetitions, at most ``MAX_PER_FAMILY``, in a fixed order."""
     library = Path(sysconfig.get_path("stdlib"))
     modules = FAMILIES[family].split()
     found = {
@@ -63,8 +50,7 @@ def texts(family: str) -> list[str]:
         if path.is_file() and "test" not in path.stem and "_test" not in path.parent.name
         for text in _docstrings(path)
     }
-    count = min(len(found), NUM_STARTERS + MAX_PER_FAMILY)
-    return random.Random(SEED).sample(sorted(found), count)  # noqa: S311
+    return random.Random(SEED).sample(sorted(found), min(len(found), MAX_PER_FAMILY))  # noqa: S311
 
 
 def _docstrings(path: Path) -> Iterator[str]:
