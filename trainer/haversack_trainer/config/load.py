@@ -140,9 +140,9 @@ def _number(
 
 
 def _is_number(text: str, least: int, most: int) -> bool:
-    """True for plain ASCII digits, few enough that ``int`` takes them."""
+    """True for a number as it is written: ASCII digits, no leading zeros, few enough for ``int``."""
     plain = text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS
-    return plain and least <= int(text) <= most
+    return plain and text == str(int(text)) and least <= int(text) <= most
 
 
 def _address(text: str) -> tuple[str, int]:
