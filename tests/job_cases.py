@@ -142,6 +142,7 @@ def bound_cases() -> list[Case]:
 RULE_CASES: Final = (
     Case("name of 40", {_NAME: "a" * 40}, {_NAME: "a" * 41}, "metadata.name"),
     Case("name is a label", {_NAME: "a-1"}, {_NAME: "1.a"}, "metadata.name"),
+    Case("name without --", {_NAME: "a-b-c"}, {_NAME: "a--b"}, "metadata.name"),
     *(
         Case(
             f"{place} {bad}",

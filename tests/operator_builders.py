@@ -47,7 +47,7 @@ def a_job(peers: int = 2, status: dict[str, Any] | None = None, **spec: Any) -> 
 def a_peer(peer: int, *, attempt: int = 0, node: str = "n1", **more: Any) -> Pod:
     """A ready peer of pool ``cpu``."""
     pod = Pod(
-        name=f"one-cpu-{peer}-{attempt}",
+        name=f"one--cpu-{peer}-{attempt}",
         role=Role.PEER,
         phase="Running",
         node=node,

@@ -9,7 +9,7 @@ from job_cases import BASE
 from operator_world import World, wait_for
 
 pytestmark = pytest.mark.cluster
-PEERS = ("one-cpu-0-0", "one-cpu-1-0")
+PEERS = ("one--cpu-0-0", "one--cpu-1-0")
 
 
 def start(world: World, **spec: Any) -> None:
@@ -52,17 +52,17 @@ def test_a_lost_node_means_a_fresh_pod_elsewhere(world: World) -> None:
         )
 
     wait_for(moved)
-    assert "one-cpu-0-1" in world.pods("one")
+    assert "one--cpu-0-1" in world.pods("one")
 
 
 def test_a_peer_that_keeps_crashing_is_replaced_and_then_fails_the_job(world: World) -> None:
     start(world, failurePolicy={"maxRestarts": 1, "maxReplacements": 1})
     world.ended(PEERS[0], 1, restarts=1)
     world.ended(PEERS[0], 1, restarts=2)
-    world.wait_pods("one", "one-cpu-0-1", PEERS[1])
+    world.wait_pods("one", "one--cpu-0-1", PEERS[1])
     wait_for(lambda: world.status("one")["replacements"] == 1)
-    world.runs("one-cpu-0-1")
-    world.ended("one-cpu-0-1", 1, "CUDA is gone", restarts=2)
+    world.runs("one--cpu-0-1")
+    world.ended("one--cpu-0-1", 1, "CUDA is gone", restarts=2)
     failed = world.wait_condition("one", "Failed", "True", "TooManyReplacements")
     assert "CUDA is gone" in failed["message"]
 
@@ -71,7 +71,7 @@ def test_a_node_that_a_peer_calls_unfit_is_avoided(world: World) -> None:
     start(world)
     bad = world.pods("one")[PEERS[0]]["spec"]["nodeName"]
     world.ended(PEERS[0], 42, "no room on the disk")
-    world.wait_pods("one", "one-cpu-0-1", PEERS[1])
+    world.wait_pods("one", "one--cpu-0-1", PEERS[1])
     plan = wait_for(lambda: world.get("FineTunePlan", "one-plan-2"))
     assert plan["spec"]["avoidedNodes"] == [bad]
     assert plan["spec"]["peers"][0]["node"] != bad

@@ -23,7 +23,7 @@ def owned_by(body: dict[str, Any] | None, job: dict[str, Any]) -> bool:
 
 def test_everything_a_job_needs_is_made(world: World) -> None:
     job = world.add_job("full", BASE)
-    pods = world.wait_pods("full", "full-cpu-0-0", "full-cpu-1-0")
+    pods = world.wait_pods("full", "full--cpu-0-0", "full--cpu-1-0")
     (hub,) = world.pods("full", "hub").values()
     made = [
         ("ConfigMap", "full-job"),
@@ -48,7 +48,7 @@ def test_a_job_gets_ready_and_nothing_of_kopf_is_written(
     world: World, operator: OperatorProcess
 ) -> None:
     world.add_job("steady", BASE)
-    for pod in world.wait_pods("steady", "steady-cpu-0-0", "steady-cpu-1-0"):
+    for pod in world.wait_pods("steady", "steady--cpu-0-0", "steady--cpu-1-0"):
         world.runs(pod)
     world.wait_condition("steady", "Ready", "True", "Training")
     wait_for(lambda: world.status("steady").get("peersSummary") == "2/2")
@@ -61,7 +61,7 @@ def test_a_job_gets_ready_and_nothing_of_kopf_is_written(
 
 def test_an_idle_job_costs_no_write(world: World) -> None:
     world.add_job("idle", BASE, reporting={"periodSeconds": 1})
-    for pod in world.wait_pods("idle", "idle-cpu-0-0", "idle-cpu-1-0"):
+    for pod in world.wait_pods("idle", "idle--cpu-0-0", "idle--cpu-1-0"):
         world.runs(pod)
     wait_for(lambda: world.status("idle").get("peersSummary") == "2/2")
     before = len(requests(world))

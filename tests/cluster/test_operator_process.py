@@ -24,7 +24,7 @@ def test_pages_tell_that_it_lives_is_ready_and_what_it_did(
     operator: OperatorProcess, world: World
 ) -> None:
     world.add_job("one", BASE)
-    world.wait_pods("one", "one-cpu-0-0", "one-cpu-1-0")
+    world.wait_pods("one", "one--cpu-0-0", "one--cpu-1-0")
     assert operator.page("/healthz") == (200, "ok")
     assert operator.page("/readyz") == (200, "ok")
     code, page = operator.page("/metrics")

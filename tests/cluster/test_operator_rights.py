@@ -45,7 +45,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def test_a_whole_life_needs_every_right_and_no_other(world: World) -> None:
     world.add_job("one", BASE)
-    world.wait_pods("one", "one-cpu-0-0", "one-cpu-1-0")
+    world.wait_pods("one", "one--cpu-0-0", "one--cpu-1-0")
     _replan(world, "one", KEPT_PLANS)
     world.patch("FineTuneJob", "one", {"spec": {"networkPolicy": {"enabled": False}}})
     wait_for(lambda: world.get("NetworkPolicy", "one") is None)

@@ -90,7 +90,7 @@ def test_dec_lora_loses_a_node_on_the_way(world: E2eWorld, held_out: Path, tmp_p
     world.apply("declora", job)
     name = job["metadata"]["name"]
     world.wait_round("declora", name, 4)
-    lost = world.pods("declora", name)[f"{name}-gpu-1-0"]["spec"]["nodeName"]
+    lost = world.pods("declora", name)[f"{name}--gpu-1-0"]["spec"]["nodeName"]
     world.agent.unplug(lost)
     status = world.wait("declora", name, lambda s: condition(s, "Complete") == "True")
     replaced = world.pods("declora", name)

@@ -40,7 +40,7 @@ JOB_ADMISSION: Final[tuple[tuple[str, dict[str, str]], ...]] = (
             f"size(self.metadata.name) <= {MAX_NAME_LENGTH} "
             f"&& self.metadata.name.matches('{NAME_PATTERN}')",
             f"metadata.name: names of pods and of a Service are built from it; write at most "
-            f"{MAX_NAME_LENGTH} letters a-z, digits and '-', a letter first",
+            f"{MAX_NAME_LENGTH} letters a-z, digits and single '-', a letter first",
         ),
     ),
 )

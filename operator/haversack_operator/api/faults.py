@@ -35,7 +35,7 @@ _WORDS: Final[Mapping[str, str]] = {
 _LIKE: Final[Mapping[str, str]] = {
     DECIMAL_PATTERN: 'a decimal, like "0.05"',
     QUANTITY_PATTERN: "a quantity, like 500m or 8Gi",
-    NAME_LABEL_PATTERN: "lower-case letters, digits and '-', like gpu-1",
+    NAME_LABEL_PATTERN: "lower-case letters, digits and single '-', like gpu-1",
 }
 """Patterns that people meet often, in words."""
 

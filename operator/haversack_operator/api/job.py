@@ -35,7 +35,7 @@ ObjectName = Annotated[
 Image = Annotated[str, Field(pattern=r"^[^\s]+$", min_length=1, max_length=512)]
 
 MAX_PEERS: Final = 256
-NAME_PATTERN: Final = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+NAME_PATTERN: Final = "^[a-z](-?[a-z0-9])*$"
 MAX_NAME_LENGTH: Final = 40
 """Of a job: names of its pods, its Service and their labels are built from it."""
 

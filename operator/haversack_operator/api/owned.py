@@ -31,7 +31,8 @@ def plan(job: str, revision: int) -> str:
 
 
 def peer_pod(job: str, pool: str, ordinal: int, attempt: int) -> str:
-    return f"{job}-{pool}-{ordinal}-{attempt}"
+    """No two jobs' peers want the same name: neither a job's name nor a pool's holds ``--``."""
+    return f"{job}--{pool}-{ordinal}-{attempt}"
 
 
 def hub_pod(job: str, attempt: int) -> str:

@@ -69,7 +69,7 @@ def _check_envelope(body: object) -> None:
     if not good or len(str(name)) > MAX_NAME_LENGTH:
         raise InvalidSpec(
             f"metadata.name: names of pods and of a Service are built from it; write at most "
-            f"{MAX_NAME_LENGTH} letters a-z, digits and '-', a letter first, instead of "
+            f"{MAX_NAME_LENGTH} letters a-z, digits and single '-', a letter first, instead of "
             f"{quote(name)}"
         )
     if not isinstance(body.get("spec"), Mapping):

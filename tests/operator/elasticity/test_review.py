@@ -35,9 +35,9 @@ def test_only_what_the_peer_did_wrong_is_counted() -> None:
     )
     causes = {loss.pod.name: loss.cause for loss in found.losses}
     assert causes == {
-        "one-cpu-0-0": Cause.CRASHED,
-        "one-cpu-1-0": Cause.NODE_LOST,
-        "one-cpu-2-0": Cause.DISRUPTED,
+        "one--cpu-0-0": Cause.CRASHED,
+        "one--cpu-1-0": Cause.NODE_LOST,
+        "one--cpu-2-0": Cause.DISRUPTED,
         "one-hub-0": Cause.FAILED,
     }
     assert found.num_counted == 1

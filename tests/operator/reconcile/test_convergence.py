@@ -85,11 +85,11 @@ class Place:
 
 
 def crash(place: Place) -> None:
-    place.api.ended("one-cpu-0-0", 1, restarts=1)
+    place.api.ended("one--cpu-0-0", 1, restarts=1)
 
 
 def lose_node(place: Place) -> None:
-    pod = place.api.objects["Pod", "one-cpu-0-0"]
+    pod = place.api.objects["Pod", "one--cpu-0-0"]
     place.nodes.all = tuple(node for node in NODES if node.name != pod["spec"]["nodeName"])
 
 
@@ -135,7 +135,7 @@ async def test_a_settled_job_is_read_and_not_written() -> None:
 async def test_what_somebody_deleted_is_made_again() -> None:
     place = Place()
     await place.settle()
-    for id_ in (("Service", "one-hub"), ("Secret", "one-tls"), ("Pod", "one-cpu-1-0")):
+    for id_ in (("Service", "one-hub"), ("Secret", "one-tls"), ("Pod", "one--cpu-1-0")):
         del place.api.objects[id_]
     place.now += timedelta(minutes=6)
     await place.settle()
@@ -143,8 +143,8 @@ async def test_what_somebody_deleted_is_made_again() -> None:
         "one-hub",
         "one-tls",
         "one-hub-0",
-        "one-cpu-0-0",
-        "one-cpu-1-1",
+        "one--cpu-0-0",
+        "one--cpu-1-1",
     }
 
 

@@ -63,14 +63,14 @@ def test_attempts_are_remembered_for_when_no_pod_is_left() -> None:
     new = told(a_snapshot(**EMPTY))
     assert new.job.status["attempts"] == [1, 1]
     gone = replace(new, pods=(a_hub(),), plan=a_plan())
-    assert applied(act(gone)) == ["one-cpu-0-1", "one-cpu-1-1"]
+    assert applied(act(gone)) == ["one--cpu-0-1", "one--cpu-1-1"]
 
 
 def test_a_new_job_gets_everything_in_the_order_it_is_needed() -> None:
     actions = act(a_snapshot(**EMPTY))
     kinds = [body["kind"] for body in actions.apply]
     assert kinds == ["FineTunePlan", "ConfigMap", "Service", "NetworkPolicy", "Pod", "Pod", "Pod"]
-    assert applied(actions) == ["one-hub-0", "one-cpu-0-0", "one-cpu-1-0"]
+    assert applied(actions) == ["one-hub-0", "one--cpu-0-0", "one--cpu-1-0"]
     assert actions.key_pairs == {"ca", "hub", "operator", "peer-0", "peer-1"}
     assert condition(actions, "Placed") == ("True", "PlanApplied")
     assert condition(actions, "Reconciling") == ("True", "Starting")
@@ -83,7 +83,7 @@ def test_a_steady_job_is_left_alone() -> None:
 def test_only_what_is_missing_is_made_anew() -> None:
     there = a_snapshot().existing - {("Service", "one-hub")}
     actions = act(told(a_snapshot(existing=there, pods=(a_hub(), a_peer(1)))))
-    assert [body["metadata"]["name"] for body in actions.apply] == ["one-hub", "one-cpu-0-1"]
+    assert [body["metadata"]["name"] for body in actions.apply] == ["one-hub", "one--cpu-0-1"]
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_only_what_is_missing_is_made_anew() -> None:
 )
 def test_a_peer_that_is_lost_gets_a_fresh_pod(pod: Any, reason: str) -> None:
     actions = act(a_snapshot(pods=(a_hub(), pod, a_peer(1))))
-    assert applied(actions) == ["one-cpu-0-1"]
-    assert deleted(actions) == ([] if pod.deleting else ["one-cpu-0-0"])
+    assert applied(actions) == ["one--cpu-0-1"]
+    assert deleted(actions) == ([] if pod.deleting else ["one--cpu-0-0"])
     assert (reason in {event.reason for event in actions.events}) is not pod.deleting
 
 
@@ -141,13 +141,13 @@ def test_peers_that_are_done_while_the_run_is_not_do_it_again() -> None:
     done = (a_hub(), a_peer(0, phase="Succeeded", ready=False), a_peer(1))
     assert not act(a_snapshot(pods=done)).apply
     actions = act(a_snapshot(pods=done, progress=a_progress(num_records=0)))
-    assert applied(actions) == ["one-cpu-0-1"]
+    assert applied(actions) == ["one--cpu-0-1"]
 
 
 def test_a_suspended_job_lets_peers_save_before_the_hub_goes() -> None:
     job = a_job(suspend=True)
     actions = act(a_snapshot(job))
-    assert deleted(actions) == ["one-cpu-0-0", "one-cpu-1-0"]
+    assert deleted(actions) == ["one--cpu-0-0", "one--cpu-1-0"]
     assert condition(actions, "Suspended") == ("True", "Stopping")
     saving = (a_hub(), a_peer(0, deleting=True))
     assert not act(a_snapshot(job, pods=saving)).delete
@@ -195,7 +195,7 @@ def test_after_the_end_peers_may_finish_and_the_hub_goes_last() -> None:
     done = tuple(a_peer(peer, phase="Succeeded", ready=False) for peer in range(2))
     assert deleted(act(replace(over, pods=(a_hub(), *done)))) == ["one-hub-0"]
     late = replace(over, now=NOW + timedelta(seconds=60))
-    assert deleted(act(late)) == ["one-cpu-0-0", "one-cpu-1-0"]
+    assert deleted(act(late)) == ["one--cpu-0-0", "one--cpu-1-0"]
 
 
 def test_a_finished_job_is_deleted_after_its_time_to_live() -> None:

@@ -110,7 +110,7 @@ STATES: dict[str, tuple[Snapshot, tuple[timedelta, ...], str, dict[str, str]]] =
         {"Stalled": "True Refused"},
     ),
     "a namesake is still there": (
-        a_snapshot(leftovers=("Pod one-cpu-0-0",), **EMPTY),
+        a_snapshot(leftovers=("Pod one--cpu-0-0",), **EMPTY),
         (),
         "InProgress",
         {"Placed": "False Pending"},

@@ -26,10 +26,10 @@ DECIMAL_PATTERN = r"^[0-9]{1,8}(\.[0-9]{1,10})?$"
 Decimal = Annotated[str, Field(pattern=DECIMAL_PATTERN, max_length=20)]
 """A decimal as a string: Kubernetes' conventions allow no float in a spec."""
 
-NAME_LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+NAME_LABEL_PATTERN = r"^[a-z0-9](-?[a-z0-9])*$"
 
 Name = Annotated[str, Field(pattern=NAME_LABEL_PATTERN, max_length=20)]
-"""A short DNS label; pod names are built from it."""
+"""A short DNS label; pod names are built from it, with ``--`` to tell the parts apart."""
 
 
 def cel(rule: str, message: str) -> dict[str, str]:
