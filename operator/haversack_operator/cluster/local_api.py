@@ -17,6 +17,7 @@ from typing import Any
 
 from .base import Manifest
 from .kube_objects import planned_node
+from .local_devices import of_this_machine
 from .local_launch import Data, Place, decoded
 from .local_network import LoopbackNetwork
 from .podrunner import BackOff, PodRun
@@ -41,6 +42,7 @@ class LocalApi:
         self._back_off = back_off
         self._changed = changed
         self._network = LoopbackNetwork()
+        self._devices = of_this_machine(environment)
         self._objects: dict[Id, dict[str, Any]] = {}
         self._runs: dict[Id, PodRun] = {}
         self._stopping: set[asyncio.Task[None]] = set()
@@ -167,7 +169,7 @@ class LocalApi:
             pod,
             Place(folder, self._network.of_pod(body, services), self._network.hosts(services)),
             _Namespace(self, namespace),
-            environment=self._environment,
+            environment={**self._environment, **self._devices.take(name, pod)},
             back_off=self._back_off,
             changed=self._changed,
         )
@@ -177,6 +179,7 @@ class LocalApi:
         shutil.rmtree(run.place.folder / "volumes", ignore_errors=True)
         if self._runs.get(id_) is run:
             del self._runs[id_], self._objects[id_]
+            self._devices.give_back(id_[2])
         self._changed()
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from haversack_operator.api import owned
-from haversack_operator.api.job import NAME_PATTERN
 from hypothesis import given
 from hypothesis import strategies as st
 
+from haversack_operator.api import owned
+from haversack_operator.api.job import NAME_PATTERN
 from haversack_trainer.contract.base import NAME_LABEL_PATTERN
 
 JOBS = st.from_regex(NAME_PATTERN, fullmatch=True, alphabet="ab0-")

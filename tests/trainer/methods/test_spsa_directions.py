@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from devices import CPU, DEVICES
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -19,8 +20,6 @@ from haversack_trainer.methods.spsa.directions import (
     scaled,
     words,
 )
-
-CPU = torch.device("cpu")
 
 
 def signs(z: int, start: int, count: int) -> NDArray[np.float32]:
@@ -51,21 +50,24 @@ def test_a_slice_is_the_slice_of_the_whole(z: int, start: int, count: int, rest:
     assert np.array_equal(signs(z, start, count), whole[start : start + count])
 
 
-def test_a_vector_longer_than_a_tile_gets_the_same_direction() -> None:
-    z, size = key(1, 2, 3, 4), TILE["cpu"] + 1000
-    flat = torch.zeros(size)
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_a_vector_longer_than_a_tile_gets_the_same_direction(device: torch.device) -> None:
+    z, size = key(1, 2, 3, 4), TILE[device.type] + 1000
+    flat = torch.zeros(size, device=device)
     add(flat, [Term(z, 0.5)])
-    assert np.array_equal(flat.numpy(), signs(z, 0, size) * 0.5)
+    assert np.array_equal(flat.cpu().numpy(), signs(z, 0, size) * 0.5)
 
 
-def test_terms_are_added_one_after_the_other_in_fp32() -> None:
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_terms_are_added_one_after_the_other_in_fp32(device: torch.device) -> None:
     flat = torch.randn(500, generator=torch.Generator().manual_seed(1))
     terms = [Term(key(5, 0, 0, j), c) for j, c in enumerate((1e-3, -0.25, 3.0))]
     expected = flat.numpy().copy()
     for term in terms:
         expected += np.float32(term.coefficient) * signs(term.key, 0, 500)
-    add(flat, terms)
-    assert np.array_equal(flat.numpy(), expected)
+    on_device = flat.to(device)
+    add(on_device, terms)
+    assert np.array_equal(on_device.cpu().numpy(), expected)
 
 
 def test_bits_are_balanced_and_directions_uncorrelated() -> None:

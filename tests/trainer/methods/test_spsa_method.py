@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from devices import DEVICES
 from toys import ToyBatches, ToyModel, ToyNetwork
 
 from haversack_trainer.contract.records import HEADER_BYTES, Kind, Record
@@ -91,6 +92,19 @@ def test_replaying_the_log_gives_the_live_weights_from_the_start_and_from_a_snap
     from_start.method.catch_up(network.history, network.fetch)
     from_snapshot.method.catch_up(network.history[10:], network.fetch)
     assert states({0: from_start, 1: from_snapshot, 2: peers[1]}) == states(peers)
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_the_log_replays_to_the_same_bits_on_every_device(device: torch.device) -> None:
+    network, peers = ToyNetwork(), {0: Peer(0), 1: Peer(1)}
+    train(network, peers, range(10))
+    late = Peer(7)
+    for _, parameter in late.model.trainables():
+        parameter.data = parameter.data.to(device)
+    late.method.catch_up(network.history, network.fetch)
+    live = peers[0].model.trainable_state()
+    for name, tensor in late.model.trainable_state().items():
+        assert torch.equal(tensor.cpu(), live[name]), name
 
 
 def test_peers_may_join_and_leave_between_rounds() -> None:

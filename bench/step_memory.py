@@ -1,0 +1,229 @@
+"""Peak memory and time of a step, beside what the method's card told placement to expect.
+
+Each case is a process of its own: on CUDA its peak is what the card had to give (allocator and context), on a
+CPU the process's largest resident set. Models are MiniLM with its real weights, and Llamas of usual shapes
+with random ones: memory and time do not ask what a weight is worth. One micro-batch is one step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from bench.figures import spread, write
+
+from haversack_trainer.contract.cards import METHODS
+from haversack_trainer.contract.jobfile import JobFile
+from haversack_trainer.contract.spec import Footprint
+
+STEPS: Final = 5
+RANK: Final = 8
+NUM_TARGETS: Final = 2
+SETTINGS: Final = {"DecLoRA": {"localSteps": 1}, "SPSA": {"directions": 1}}
+MIB: Final = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A model, as far as memory depends on it."""
+
+    task: str
+    hidden_size: int
+    num_layers: int
+    num_heads: int = 0
+    num_kv_heads: int = 0
+    intermediate_size: int = 0
+    vocabulary: int = 0
+
+
+SHAPES: Final = {
+    "minilm-23m": Shape("SequenceClassification", 384, 6),
+    "llama-60m": Shape("CausalLM", 512, 8, 8, 8, 1376, 32_000),
+    "llama-1.1b": Shape("CausalLM", 2048, 22, 32, 4, 5632, 32_000),
+}
+"""The last one has TinyLlama's dimensions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    model: str
+    method: str
+    max_length: int
+    micro_batch: int
+
+
+CPU_CASES: Final = [
+    Case(model, method, length, micro)
+    for model, length in (("minilm-23m", 128), ("llama-60m", 128))
+    for method in METHODS
+    for micro in (1, 8, 32)
+]
+CUDA_CASES: Final = [
+    *CPU_CASES,
+    *(Case("llama-1.1b", method, 512, micro) for method in METHODS for micro in (1, 4, 16)),
+]
+
+
+def folder_of(name: str, parent: Path) -> Path:
+    """The model in Hugging Face layout; made if it has random weights."""
+    if name == "minilm-23m":
+        from examples.demo import minilm
+
+        return minilm.folder()
+    folder = parent / name
+    if not folder.exists():
+        _make_llama(SHAPES[name], folder)
+    return folder
+
+
+def _make_llama(shape: Shape, folder: Path) -> None:
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from tiny_models import save_tokenizer
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    save_tokenizer(folder)
+    config = LlamaConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden_size,
+        num_hidden_layers=shape.num_layers,
+        num_attention_heads=shape.num_heads,
+        num_key_value_heads=shape.num_kv_heads,
+        intermediate_size=shape.intermediate_size,
+        max_position_embeddings=2048,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+
+
+def job_of(case: Case, folder: Path) -> JobFile:
+    return JobFile.model_validate(
+        {
+            "run": "bench.memory.00000000",
+            "job": "memory",
+            "model": {"uri": f"file://{folder}", "task": SHAPES[case.model].task},
+            "dataset": {"uri": "file:///none", "maxLength": case.max_length},
+            "adapter": {"lora": {"rank": RANK}},
+            "method": {"type": case.method},
+            "training": {"batchSize": case.micro_batch},
+            "storage": {"uri": "file:///none"},
+            "numPeers": 1,
+            "minPeers": 1,
+        }
+    )
+
+
+def measure(case: Case, folder: Path) -> dict[str, Any]:
+    """Run the case's steps here."""
+    import numpy as np
+    import torch
+
+    from haversack_trainer.data import Batches, Samples
+    from haversack_trainer.model import load_model
+
+    labelled = SHAPES[case.model].task == "SequenceClassification"
+    text = "the quick brown fox parses arguments and writes json to a path " * case.max_length
+    count = 2 * case.micro_batch
+    classes = ("even", "odd") if labelled else ()
+    samples = Samples((text,) * count, classes, np.arange(count) % 2 if labelled else None)
+    card = METHODS[case.method]
+    settings = card.load_settings().model_validate(SETTINGS[case.method])
+    model = load_model(job_of(case, folder), folder, classes)
+    batches = Batches(
+        model.encode,
+        samples,
+        np.arange(count),
+        batch_size=case.micro_batch,
+        micro_batch_size=case.micro_batch,
+        seed=17,
+        peer=0,
+    )
+    method = card.load_factory()(settings, 0, 17, model, batches)
+    seconds: list[float] = []
+    for number in range(STEPS):
+        begin = time.perf_counter()
+        method.local_step(number)
+        if model.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - begin)
+    frozen = sum(parameter.numel() for parameter in model._model.parameters())  # noqa: SLF001  # nobody else asks
+    trained = sum(parameter.numel() for _, parameter in model.trainables())
+    return {
+        "device": model.device.type,
+        "peak_mib": _peak_bytes(model.device.type) // MIB,
+        "parameters": frozen - trained,
+        "step_ms": spread([1000 * value for value in seconds[1:]]),
+    }
+
+
+def _peak_bytes(device: str) -> int:
+    import torch
+
+    if device == "cpu":
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    free, total = torch.cuda.mem_get_info()
+    context = total - free - torch.cuda.memory_reserved()
+    return context + torch.cuda.max_memory_reserved()
+
+
+def expected_mib(case: Case, parameters: int) -> int:
+    """What placement reckons with."""
+    shape = SHAPES[case.model]
+    footprint = Footprint(
+        parameters=parameters, hidden_size=shape.hidden_size, num_layers=shape.num_layers
+    )
+    peak = METHODS[case.method].memory.peak_bytes(
+        footprint,
+        rank=RANK,
+        num_targets=NUM_TARGETS,
+        max_length=case.max_length,
+        micro_batch=case.micro_batch,
+    )
+    return peak // MIB
+
+
+def rows(cases: list[Case], parent: Path) -> Iterator[dict[str, Any]]:
+    for case in cases:
+        folder = folder_of(case.model, parent)
+        command = [sys.executable, "-m", "bench.step_memory", json.dumps(asdict(case)), str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{case}: {done.stderr[-2000:]}")
+        figures = json.loads(done.stdout.splitlines()[-1])
+        expected = expected_mib(case, figures["parameters"])
+        row = {**asdict(case), **figures, "expected_mib": expected}
+        print(row, flush=True)
+        yield row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("case", nargs="?", help="one case as JSON, to be measured in this process")
+    parser.add_argument("folder", nargs="?", type=Path, help="its model")
+    arguments = parser.parse_args()
+    if arguments.case is not None:
+        print(json.dumps(measure(Case(**json.loads(arguments.case)), arguments.folder)))
+        return
+    import torch
+
+    on_cuda = torch.cuda.is_available()
+    with TemporaryDirectory() as name:
+        found = list(rows(CUDA_CASES if on_cuda else CPU_CASES, Path(name)))
+    figures: dict[str, Any] = {"steps": found}
+    if on_cuda:
+        figures["accelerator"] = torch.cuda.get_device_name()
+    write("step_memory_cuda" if on_cuda else "step_memory", figures)
+
+
+if __name__ == "__main__":
+    main()
