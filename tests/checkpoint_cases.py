@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from haversack_trainer.checkpoint.manifest import Meta
 from haversack_trainer.contract.membership import Identity
@@ -51,6 +52,11 @@ class Wrapped:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.uri = store.uri
+
+    def within(self, seconds: float) -> Self:
+        other = copy.copy(self)
+        other.store = self.store.within(seconds)
+        return other
 
     def put(
         self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None

@@ -92,6 +92,8 @@ def pools(*counts: tuple[int, int]) -> list[dict[str, Any]]:
 _PART: Final = "spec.dataset.partition"
 _TOLERATION: Final = "spec.pools[].tolerations[]"
 _NAME: Final = "metadata.name"
+_SPEAKER: Final = {"spec.model.task": "CausalLM"}
+_FOOTPRINT: Final = {"parameters": 10**9, "hiddenSize": 2048, "numLayers": 16}
 _TWO_POOLS: Final = {"spec.pools": pools((0, 0), (1, 0))}
 
 _CONTEXTS: Final[dict[str, Edits]] = {
@@ -140,6 +142,12 @@ def bound_cases() -> list[Case]:
 
 
 RULE_CASES: Final = (
+    Case(
+        "a language model's footprint has its vocabulary",
+        {**_SPEAKER, "spec.model.footprint": {**_FOOTPRINT, "vocabularySize": 32_000}},
+        {**_SPEAKER, "spec.model.footprint": _FOOTPRINT},
+        "footprint.vocabularySize: a language model's logits",
+    ),
     Case("name of 40", {_NAME: "a" * 40}, {_NAME: "a" * 41}, "metadata.name"),
     Case("name is a label", {_NAME: "a-1"}, {_NAME: "1.a"}, "metadata.name"),
     Case("name without --", {_NAME: "a-b-c"}, {_NAME: "a--b"}, "metadata.name"),

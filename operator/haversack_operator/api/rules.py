@@ -101,6 +101,18 @@ _MODEL_AND_DATA: Final = (
         "revision: only hf:// has revisions; remove it or use an hf:// uri",
     ),
     Rule(
+        "spec.model",
+        "!has(self.footprint) || self.task.endsWith('Classification') "
+        "|| has(self.footprint.vocabularySize)",
+        lambda model: (
+            model.footprint is None
+            or model.task not in (Task.CAUSAL_LM, Task.MASKED_LM)
+            or model.footprint.vocabulary_size is not None
+        ),
+        "footprint.vocabularySize: a language model's logits take memory by it; write vocab_size "
+        "of the model's config.json",
+    ),
+    Rule(
         "spec.dataset.partition",
         "!has(self.alpha) || (self.type == 'Dirichlet' && double(self.alpha) > 0.0)",
         lambda part: (

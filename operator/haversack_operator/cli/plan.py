@@ -15,7 +15,7 @@ from haversack_operator.api.quantity import format_bytes
 from haversack_operator.cluster.inventory import InventoryError, read_nodes, this_machine
 from haversack_operator.placement.assign import assign
 from haversack_operator.placement.demand import Demand, demand_of
-from haversack_operator.placement.plan import Infeasible, Plan
+from haversack_operator.placement.plan import Infeasible, Objective, Plan
 from haversack_operator.snapshot import Assignment, Node
 
 from . import jobfile
@@ -99,7 +99,7 @@ def _values(demand: Demand, nodes: Sequence[Node], answer: Plan | Infeasible) ->
         "solver": answer.solver,
         "objectives": [
             {
-                "name": level.name,
+                "name": level.name.value,
                 "value": level.value,
                 "bound": level.bound,
                 "gapPercent": str(level.gap_percent),
@@ -148,8 +148,19 @@ def _verdict(demand: Demand, plan: Plan) -> str:
     wanted = sum(kind.replicas for kind in demand.kinds)
     level = plan.open_level
     proof = "proven optimal" if level is None else f"gap {level.gap_percent} % in {level.name}"
-    waste = "; ".join(f"{one.name} {one.value}" for one in plan.levels[1:])
-    return f"{len(plan.assignments)} of {wanted} peers placed, {proof} ({plan.solver}); {waste}"
+    rest = ", ".join(_words(one.name, one.value) for one in plan.levels[1:])
+    return f"{len(plan.assignments)} of {wanted} peers placed, {proof} ({plan.solver})\n{rest}"
+
+
+def _words(name: Objective, value: int) -> str:
+    """An objective's value as a person reads it."""
+    match name:
+        case Objective.STRANDED:
+            return f"stranded memory {format_bytes(value * 2**20)}"
+        case Objective.COST:
+            return f"cost {value / 10_000:.2f} an hour"
+        case _:
+            return f"{name} {value}"
 
 
 FORMATS: Final[dict[str, Callable[[Demand, Sequence[Node], Plan | Infeasible], str]]] = {

@@ -14,7 +14,7 @@ from .demand import Demand
 from .explain import shortfall
 from .milp import Limits
 from .order import crossings, in_order
-from .plan import Infeasible, Level, Plan
+from .plan import Infeasible, Level, Objective, Plan
 from .problem import Ints, Problem, Score, build
 
 BEST_FIT: Final = "best-fit and local search"
@@ -84,11 +84,11 @@ def _levels(
         )
     num_placed = len(assignments)
     return (
-        Level("peers placed", num_placed, num_placed + value.left_out - bound.left_out),
-        Level("zone crossings", crossed, bound.crossings),
-        Level("stranded MiB", value.stranded_mebibytes, bound.stranded_mebibytes),
-        Level("cost per 10,000 hours", value.cost, bound.cost),
-        Level("micro-batch halvings", value.halvings, bound.halvings),
+        Level(Objective.PEERS, num_placed, num_placed + value.left_out - bound.left_out),
+        Level(Objective.CROSSINGS, crossed, bound.crossings),
+        Level(Objective.STRANDED, value.stranded_mebibytes, bound.stranded_mebibytes),
+        Level(Objective.COST, value.cost, bound.cost),
+        Level(Objective.HALVINGS, value.halvings, bound.halvings),
     )
 
 

@@ -70,11 +70,11 @@ class Demand:
 def demand_of(spec: JobSpec) -> Demand:
     """The demand of a valid spec. Ordinals run through the pools in their order."""
     card = METHODS[spec.method["type"]]
-    candidates = _candidates(spec, card)
     kinds: list[PeerKind] = []
     first = 0
     for pool in spec.pools:
-        kinds.append(_kind(pool, first, candidates))
+        on_device = pool.accelerator is not None
+        kinds.append(_kind(pool, first, _candidates(spec, card, on_device=on_device)))
         first += pool.peers.replicas
     return Demand(tuple(kinds), spec.placement.min_peers, card.ring_edges)
 
@@ -101,7 +101,7 @@ def _devices(pool: Pool) -> DeviceAsk | None:
     return DeviceAsk(ask.resource_name, ask.count, to_bytes(ask.memory or "0"))
 
 
-def _candidates(spec: JobSpec, card: MethodCard) -> tuple[Candidate, ...]:
+def _candidates(spec: JobSpec, card: MethodCard, *, on_device: bool) -> tuple[Candidate, ...]:
     """The wanted micro-batch, then powers of two that divide the batch."""
     batch = spec.training.batch_size
     wanted = min(spec.training.micro_batch_size or batch, batch)
@@ -119,6 +119,7 @@ def _candidates(spec: JobSpec, card: MethodCard) -> tuple[Candidate, ...]:
                 num_targets=len(lora.target_modules or ()) or DEFAULT_NUM_TARGETS,
                 max_length=spec.dataset.max_length,
                 micro_batch=size,
+                on_device=on_device,
             ),
         )
         for size in sizes

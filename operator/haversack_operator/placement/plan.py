@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
+from enum import StrEnum
 
 from haversack_operator.snapshot import Assignment
+
+
+class Objective(StrEnum):
+    """What is best, most important first; amounts are whole numbers, so that sums are exact."""
+
+    PEERS = "peers placed"
+    CROSSINGS = "zone crossings"
+    STRANDED = "stranded MiB"
+    COST = "cost per 10,000 hours"
+    HALVINGS = "micro-batch halvings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +24,7 @@ class Level:
     """One objective: its value in the plan, and the best value of any plan that equals this one
     in all objectives before."""
 
-    name: str
+    name: Objective
     value: int
     bound: int
 

@@ -56,12 +56,15 @@ def test_the_table(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out.splitlines()
     assert printed[:4] == [
         "PEER  POOL  NODE         ZONE    MICRO-BATCH  MEMORY  STEP PEAK",
-        "0     gpu   dc-a100-0    dc      8            16 GiB  28.6 GiB",
-        "1     gpu   dc-l4-0      dc      4            16 GiB  17.5 GiB",
-        "2     edge  edge-orin-0  office  1            10 GiB  9.1 GiB",
+        "0     gpu   dc-a100-0    dc      8            16 GiB  24.8 GiB",
+        "1     gpu   dc-l4-0      dc      4            16 GiB  15.6 GiB",
+        "2     edge  edge-orin-0  office  1            10 GiB  8.7 GiB",
     ]
     assert printed[5].startswith("3 of 4 peers placed, proven optimal (")
-    assert printed[6:] == [REASON]
+    assert printed[6] == (
+        "zone crossings 2, stranded memory 83.1 GiB, cost 2.80 an hour, micro-batch halvings 10"
+    )
+    assert printed[7:] == [REASON]
 
 
 def test_data_says_the_same_in_both_formats(job: Path, capsys: pytest.CaptureFixture[str]) -> None:

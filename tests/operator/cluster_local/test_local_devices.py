@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from haversack_operator.cluster.local_devices import VISIBLE, LocalDevices, of_this_machine
 
 

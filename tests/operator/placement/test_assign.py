@@ -8,7 +8,7 @@ from placement_builders import GIB, a_demand, a_kind, a_node
 from haversack_operator.placement.assign import assign
 from haversack_operator.placement.demand import Candidate, PeerKind
 from haversack_operator.placement.milp import Limits
-from haversack_operator.placement.plan import Infeasible, Level, Plan
+from haversack_operator.placement.plan import Infeasible, Level, Objective, Plan
 from haversack_operator.snapshot import Amounts, Assignment, Taint
 
 JETSON = {"haversack.dev/unified-memory": "true"}
@@ -55,7 +55,7 @@ def test_neighbours_on_the_ring_share_a_zone() -> None:
     ]
     plan = assign(demand, nodes)
     assert isinstance(plan, Plan)
-    assert plan.levels[1] == Level("zone crossings", 2, 2)
+    assert plan.levels[1] == Level(Objective.CROSSINGS, 2, 2)
 
 
 def test_one_zone_is_used_where_it_holds_all() -> None:

@@ -73,10 +73,17 @@ def test_micro_batches_to_choose_from(training: dict[str, int], sizes: list[int]
     assert peaks == sorted(peaks, reverse=True)
 
 
-def test_peaks_are_the_card_s() -> None:
-    kind = demand_of(a_spec(footprint=MINILM)).kinds[0]
+@pytest.mark.parametrize("accelerator", [None, {"count": 1}], ids=["on a CPU", "on a device"])
+def test_peaks_are_the_card_s(accelerator: dict[str, int] | None) -> None:
+    pools = [{"name": "cpu", "accelerator": accelerator}]
+    kind = demand_of(a_spec(footprint=MINILM, pools=pools)).kinds[0]
     expected = METHODS["DecLoRA"].memory.peak_bytes(
-        Footprint.model_validate(MINILM), rank=8, num_targets=2, max_length=128, micro_batch=1
+        Footprint.model_validate(MINILM),
+        rank=8,
+        num_targets=2,
+        max_length=128,
+        micro_batch=1,
+        on_device=accelerator is not None,
     )
     assert kind.candidates[-1].peak_bytes == expected
 

@@ -7,15 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 from binaries import need_tool
 from checkpoint_cases import RUN, a_verdict, an_adapter, meta
 from s3cases import Waiter, through
 from s3faults import Fault, FaultProxy, fault_proxy
 from s3server import S3Server, s3_server
 
+from haversack_operator.resources.pods import GRACE_SECONDS
 from haversack_trainer.checkpoint.adapters import latest_adapter, publish_adapter
 from haversack_trainer.checkpoint.states import load, newest, prune, save
 from haversack_trainer.checkpoint.sweep import sweep
+from haversack_trainer.loop.saves import Saves
+from haversack_trainer.loop.snapshot import Snapshot
 from haversack_trainer.objects.base import Away
 from haversack_trainer.objects.s3 import S3Store
 
@@ -35,9 +39,14 @@ def proxy(server: S3Server) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture
-def store(proxy: FaultProxy, request: pytest.FixtureRequest) -> S3Store:
+def waiter() -> Waiter:
+    return Waiter()
+
+
+@pytest.fixture
+def store(proxy: FaultProxy, waiter: Waiter, request: pytest.FixtureRequest) -> S3Store:
     uri = f"s3://{proxy.server.bucket}/{request.node.name[:40]}"
-    store = through(proxy.server, uri, Waiter().patience())
+    store = through(proxy.server, uri, waiter.patience())
     assert store.probe()
     return store
 
@@ -64,6 +73,20 @@ def test_a_store_that_goes_down_while_saving_keeps_the_last_one(
     with pytest.raises(Away, match="it is overloaded or down"):
         save(store, 10, FILES, meta())
     assert newest(store, RUN) == before
+
+
+def test_a_peer_gives_a_checkpoint_up_before_its_pods_grace_period_is_over(
+    store: S3Store, proxy: FaultProxy, waiter: Waiter
+) -> None:
+    saves = Saves(store, meta(), peer=0, keep=2)
+    snapshot = Snapshot(1, {"w": torch.zeros(2)}, {"moment": torch.zeros(2)})
+    began = waiter.now
+    proxy.spoil(Fault.SLOW_DOWN, times=10_000)
+    with pytest.raises(Away):
+        saves.own(snapshot)
+    with pytest.raises(Away):
+        saves.shared(1, snapshot.tensors)
+    assert waiter.now - began < GRACE_SECONDS
 
 
 def test_pruning_and_sweeping_leave_what_counts(store: S3Store, server: S3Server) -> None:

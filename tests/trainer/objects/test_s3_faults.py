@@ -49,6 +49,13 @@ def test_waits_grow_and_end(store: S3Store, proxy: FaultProxy, waiter: Waiter) -
     assert max(waiter.slept) <= 15
 
 
+def test_who_cannot_wait_is_told_sooner(store: S3Store, proxy: FaultProxy, waiter: Waiter) -> None:
+    proxy.spoil(Fault.SLOW_DOWN, times=10_000)
+    with pytest.raises(Away):
+        store.within(7).put("key", b"value")
+    assert waiter.now == pytest.approx(7)
+
+
 def test_a_broken_download_goes_on_where_it_broke(
     store: S3Store, proxy: FaultProxy, tmp_path: Path
 ) -> None:

@@ -18,17 +18,26 @@ SettingsClass = type[MethodSettings]
 """Named here, since a card's own field ``type`` hides the built-in one."""
 
 
+FLOAT_BYTES: Final = 4
+LEAST_HEAD_WIDTH: Final = 32
+"""Of an attention head; wider ones have fewer scores."""
+LOGIT_COPIES: Final = 4
+"""Logits, their log-softmax, gradients and what cross-entropy rearranges; 3.4 were measured."""
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryModel:
-    """Peak memory of a peer, as far as placement needs to know it. All figures are estimates
-    on the safe side; ``bench/`` compares them with what was measured."""
+    """Peak memory of a peer, as far as placement needs to know it. All figures are estimates on the
+    safe side of what ``bench/step_memory.py`` measured."""
 
     bytes_per_trainable: int
     """Weight, gradient, optimizer state and copies, for each trainable parameter."""
     activation_factor: int
     """Live floats per token, layer and unit of width at the peak of a step."""
-    runtime_bytes: int = 700 * 2**20
-    """Interpreter, torch and libraries."""
+    score_copies: int
+    """Live copies of the attention's scores where no fused kernel does without: on CPUs."""
+    runtime_bytes: int = 850 * 2**20
+    """Interpreter, torch, libraries, and CUDA's context."""
 
     def peak_bytes(
         self,
@@ -38,16 +47,19 @@ class MemoryModel:
         num_targets: int,
         max_length: int,
         micro_batch: int,
+        on_device: bool,
     ) -> int:
-        """Bytes at the peak of a step with fp32 weights."""
+        """Bytes at the peak of a step with fp32 weights; ``on_device``: not on a CPU."""
         hidden, layers = footprint.hidden_size, footprint.num_layers
         trainable = layers * num_targets * 2 * hidden * rank
-        activations = micro_batch * max_length * hidden * layers * self.activation_factor * 4
+        scores = 0 if on_device else self.score_copies * max_length / LEAST_HEAD_WIDTH
+        per_token = hidden * layers * (self.activation_factor + scores)
+        per_token += LOGIT_COPIES * (footprint.vocabulary_size or 0)
         return (
             self.runtime_bytes
-            + footprint.parameters * 4
+            + footprint.parameters * FLOAT_BYTES
             + trainable * self.bytes_per_trainable
-            + activations
+            + round(micro_batch * max_length * per_token * FLOAT_BYTES)
         )
 
 
@@ -98,7 +110,7 @@ METHODS: Final[dict[str, MethodCard]] = {
             settings=f"{_HOME}.declora.settings:Settings",
             factory=f"{_HOME}.declora.method:DecLora",
             needs_backward=True,
-            memory=MemoryModel(bytes_per_trainable=24, activation_factor=34),
+            memory=MemoryModel(bytes_per_trainable=24, activation_factor=28, score_copies=4),
             ring_edges=True,
         ),
         MethodCard(
@@ -108,7 +120,7 @@ METHODS: Final[dict[str, MethodCard]] = {
             settings=f"{_HOME}.spsa.settings:Settings",
             factory=f"{_HOME}.spsa.method:Spsa",
             needs_backward=False,
-            memory=MemoryModel(bytes_per_trainable=12, activation_factor=4),
+            memory=MemoryModel(bytes_per_trainable=12, activation_factor=5, score_copies=0),
             ring_edges=False,
             forbids_dropout=True,
         ),

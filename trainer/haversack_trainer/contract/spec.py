@@ -41,6 +41,12 @@ class Footprint(Frozen):
     parameters: int = Field(ge=1, le=10**13, description="Number of parameters of the base model.")
     hidden_size: int = Field(ge=1, le=10**6, description="Width of a hidden state.")
     num_layers: int = Field(ge=1, le=10**4, description="Number of transformer layers.")
+    vocabulary_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=10**7,
+        description="Size of the vocabulary. Language models need it: their logits are as wide.",
+    )
 
 
 class ModelSpec(Frozen):

@@ -27,6 +27,9 @@ from .snapshot import Snapshot
 
 ADAPTER: Final = "adapter.safetensors"
 EXTRA: Final = "method.safetensors"
+PATIENCE_SECONDS: Final = 15.0
+"""Nobody waits longer for a store that is away: all peers wait for the leader meanwhile, and a pod that is
+told to stop has a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,9 @@ class Saves:
 
     def shared(self, round: int, tensors: Mapping[str, Tensor]) -> CheckpointRef:
         """Save the run's adapter after ``round`` rounds. Raises ``StoreError``."""
-        ref = states.save(self.store, round, {ADAPTER: encode_tensors(tensors)}, self.meta)
-        states.prune(self.store, self.meta.run, self.keep)
+        store = self.store.within(PATIENCE_SECONDS)
+        ref = states.save(store, round, {ADAPTER: encode_tensors(tensors)}, self.meta)
+        states.prune(store, self.meta.run, self.keep)
         return ref
 
     def own(self, snapshot: Snapshot) -> None:
@@ -56,8 +60,9 @@ class Saves:
             ADAPTER: encode_tensors(snapshot.tensors),
             EXTRA: encode_state(snapshot.extra),
         }
-        states.save(self.store, snapshot.round, files, self._own_meta)
-        states.prune(self.store, self._own_meta.run, self.keep)
+        store = self.store.within(PATIENCE_SECONDS)
+        states.save(store, snapshot.round, files, self._own_meta)
+        states.prune(store, self._own_meta.run, self.keep)
 
     def load(self, ref: CheckpointRef) -> Snapshot:
         """The peer's own state at the checkpoint if it has one, otherwise everybody's.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 
 class StoreError(Exception):
@@ -42,6 +42,9 @@ class Store(Protocol):
     """Objects below one root (``file:///path`` or ``s3://bucket/prefix``). Keys are relative, with ``/``."""
 
     uri: str
+
+    def within(self, seconds: float) -> Self:
+        """The same store for those who cannot wait: a call raises ``Away`` after this long at most."""
 
     def put(
         self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None

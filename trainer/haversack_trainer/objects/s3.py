@@ -51,6 +51,10 @@ class S3Store:
         prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         return cls(uri, _client(s3, environ, site), site, prefix, patience or Patience())
 
+    def within(self, seconds: float) -> Self:
+        """See ``Store.within``."""
+        return replace(self, patience=self.patience.capped(seconds))
+
     def put(
         self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None
     ) -> ObjectInfo:
@@ -129,7 +133,7 @@ class S3Store:
     def probe(self) -> bool:
         """See ``Store.probe``."""
         if self._probed is None:
-            self._probed = probe(replace(self, patience=self.patience.capped(PROBE_SECONDS)))
+            self._probed = probe(self.within(PROBE_SECONDS))
         return self._probed
 
     def abort_uploads(self, before: float) -> int:
