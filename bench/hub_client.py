@@ -21,7 +21,8 @@ from typing import Final
 from haversack_operator.cluster.certificates import complete
 from haversack_trainer.contract.membership import Identity, Join
 from haversack_trainer.exchange.wire import HEAD_HEADER, INCARNATION_HEADER, client_context
-from haversack_trainer.hub.serve import HubSettings, serve
+from haversack_trainer.hub.serve import HubSettings
+from haversack_trainer.hub.serve import run as run_hub
 
 RUN: Final = "bench.hub.00000000"
 HUB_NAME: Final = "hub.bench.svc"
@@ -131,4 +132,4 @@ def head_of(headers: dict[str, str]) -> bytes:
 if __name__ == "__main__":
     fields = json.loads(sys.argv[1])
     fields |= {name: Path(fields[name]) for name in ("folder", "tls_dir")}
-    asyncio.run(serve(HubSettings(**fields)))
+    run_hub(HubSettings(**fields))

@@ -13,6 +13,7 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import Self
 
+import uvloop
 from hub_certificates import HUB_NAME, Authority
 
 from haversack_trainer.contract.membership import Identity, Join, Start
@@ -77,7 +78,7 @@ class HubThread:
             attempt=self.attempt,
         )
         self._ready = Event()
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._stopped = asyncio.Event()
         self._thread = Thread(target=self._run, args=(settings,))
         self._thread.start()

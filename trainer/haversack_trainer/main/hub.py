@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from haversack_trainer.config import load_hub
-from haversack_trainer.hub.serve import HubSettings, serve
+from haversack_trainer.hub.serve import HubSettings, run
 
 
 def run_hub(environ: Mapping[str, str]) -> None:
@@ -22,4 +21,4 @@ def run_hub(environ: Mapping[str, str]) -> None:
         lease_seconds=float(config.job.heartbeat_timeout_seconds),
         attempt=config.attempt,
     )
-    asyncio.run(serve(settings))
+    run(settings)
