@@ -12,14 +12,14 @@ import yaml
 
 from haversack_operator.api.names import NODE_ZONE
 from haversack_operator.api.quantity import format_bytes
-from haversack_operator.cluster.inventory import InventoryError, read_nodes, this_machine
 from haversack_operator.placement.assign import assign
 from haversack_operator.placement.demand import Demand, demand_of
 from haversack_operator.placement.plan import Infeasible, Objective, Plan
 from haversack_operator.snapshot import Assignment, Node
 
 from . import jobfile
-from .words import DONE, FAILED, InputError, program
+from .nodes import nodes_of
+from .words import DONE, FAILED, program
 
 HEADER: Final = ("PEER", "POOL", "NODE", "ZONE", "MICRO-BATCH", "MEMORY", "STEP PEAK")
 UNKNOWN: Final = "-"
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print a plan; exit code 0 placed, 1 the gang cannot be placed, 2 bad input."""
     chosen = _parser().parse_args(arguments)
     demand = demand_of(jobfile.read_spec(chosen.job))
-    nodes = _nodes(chosen.nodes)
+    nodes = nodes_of(chosen.nodes)
     answer = assign(demand, nodes)
     print(FORMATS[chosen.output](demand, nodes, answer))
     return FAILED if isinstance(answer, Infeasible) else DONE
@@ -51,15 +51,6 @@ def _parser() -> argparse.ArgumentParser:
         "--output", choices=FORMATS, default="text", help="text, json or yaml (default: text)"
     )
     return parser
-
-
-def _nodes(path: Path | None) -> tuple[Node, ...]:
-    if path is None:
-        return (this_machine(),)
-    try:
-        return read_nodes(path)
-    except InventoryError as error:
-        raise InputError(str(error)) from error
 
 
 def _rows(demand: Demand, nodes: Sequence[Node], plan: Plan) -> Iterator[dict[str, Any]]:

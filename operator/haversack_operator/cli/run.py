@@ -12,12 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from haversack_operator.cluster.inventory import InventoryError, read_nodes, this_machine
 from haversack_operator.cluster.local import LocalCluster
 from haversack_operator.cluster.local_state import StateError, StateFile, admit
-from haversack_operator.snapshot import Node
 
 from . import jobfile, live
+from .nodes import nodes_of
 from .screen import Screen
 from .session import Hook, Outcome, Session
 from .words import DONE, FAILED, INTERRUPTED, STATE_DIR, InputError, program
@@ -79,18 +78,9 @@ async def _train(request: Request, hook: Hook | None) -> tuple[str, Outcome]:
     except StateError as error:
         raise InputError(str(error)) from error
     cluster = LocalCluster(
-        saved, given.secrets, _nodes(request.nodes), folder, _environment(os.environ)
+        saved, given.secrets, nodes_of(request.nodes), folder, _environment(os.environ)
     )
     return name, await Session(cluster, Screen(sys.stdout), hook).run()
-
-
-def _nodes(path: Path | None) -> Sequence[Node]:
-    if path is None:
-        return (this_machine(),)
-    try:
-        return read_nodes(path)
-    except InventoryError as error:
-        raise InputError(str(error)) from error
 
 
 def _environment(own: Mapping[str, str]) -> dict[str, str]:
