@@ -8,19 +8,16 @@ from haversack_operator.cluster.local import LocalCluster
 class Plug:
     """Called after every pass of the operator."""
 
-    def __init__(self, pool: str) -> None:
-        self._pool = pool
+    def __init__(self, node: str) -> None:
+        self._node = node
         self._pulled = False
 
     async def __call__(self, cluster: LocalCluster) -> str | None:
-        """Once half of the rounds are done, take the node of the pool's last peer away."""
+        """Once half of the rounds are done, take the node away."""
         progress = cluster.progress
         if self._pulled or progress is None or progress.round * 2 < progress.rounds:
             return None
-        peers = [pod for pod in await cluster.pods() if pod.pool == self._pool]
-        victim = max(peers, key=lambda pod: pod.peer or 0)
-        if victim.node is None:
-            return None
         self._pulled = True
-        await cluster.remove_node(victim.node)
-        return f"the plug of {victim.node} is pulled: peer {victim.peer} is gone without a word"
+        gone = [str(pod.peer) for pod in await cluster.pods() if pod.node == self._node]
+        await cluster.remove_node(self._node)
+        return f"the plug of {self._node} is pulled: peer {', '.join(gone)} is gone without a word"

@@ -12,8 +12,8 @@ from . import minilm
 
 NAME: Final = "demo"
 NODES: Final[list[dict[str, Any]]] = [
-    {"name": "gpu-a", "cpu": 4, "memory": "32Gi", "accelerator": {"count": 2, "memory": "16Gi"}},
-    {"name": "gpu-b", "cpu": 4, "memory": "32Gi", "accelerator": {"count": 2, "memory": "16Gi"}},
+    {"name": "gpu-a", "cpu": 8, "memory": "64Gi", "accelerator": {"count": 2, "memory": "24Gi"}},
+    {"name": "gpu-b", "cpu": 2, "memory": "4Gi", "accelerator": {"count": 1, "memory": "10Gi"}},
     {"name": "arm-a", "architecture": "arm64", "cpu": 4, "memory": "16Gi"},
     {
         "name": "jetson-a",
@@ -24,6 +24,8 @@ NODES: Final[list[dict[str, Any]]] = [
         "taints": [{"key": "edge", "effect": "NoSchedule"}],
     },
 ]
+UNPLUGGED: Final = "gpu-b"
+"""The node that goes half-way; gpu-a has room for its peer."""
 POOLS: Final[list[dict[str, Any]]] = [
     {
         "name": "gpu",
