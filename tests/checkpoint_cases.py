@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 from haversack_trainer.checkpoint.manifest import Meta
 from haversack_trainer.contract.membership import Identity
 from haversack_trainer.contract.report import Evaluation, Verdict
-from haversack_trainer.objects.base import ObjectInfo, Store, StoreError
+from haversack_trainer.objects.base import Away, ObjectInfo, Store, StoreError
 
 T = TypeVar("T")
 RUN = "team.triage.0a1b2c3d"
@@ -98,6 +98,20 @@ class Unconditional(Wrapped):
 
     def probe(self) -> bool:
         return False
+
+
+class NoRoomFor(Wrapped):
+    """A store on a disk that is full for keys with a prefix, until somebody makes room."""
+
+    def __init__(self, store: Store, prefix: str, times: int) -> None:
+        super().__init__(store)
+        self._prefix, self._times = prefix, times
+
+    def put_file(self, key: str, path: Path, sha256: str) -> ObjectInfo:
+        if key.startswith(self._prefix) and self._times > 0:
+            self._times -= 1
+            raise Away(f"no room left for {key}")
+        return self.store.put_file(key, path, sha256)
 
 
 class Failing(Wrapped):

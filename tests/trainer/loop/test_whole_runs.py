@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -11,11 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from checkpoint_cases import NoRoomFor
 from run_harness import Crew, Killed, Memory, PeerThread
 
 from haversack_trainer.contract.cards import METHODS
 from haversack_trainer.contract.records import OPERATOR, Kind, Record
 from haversack_trainer.exchange.log import RunState
+from haversack_trainer.report.events import Evaluated, PeerJoined, RoundClosed, parse_events
 
 Crewed = Callable[..., Crew]
 ROUNDS = 6
@@ -129,6 +132,41 @@ def test_when_the_leader_dies_after_its_verdict_the_next_one_publishes(crew: Cre
     assert two.survivors == [second]
     assert state_of(two).publication is not None
     assert kinds(second).count("VerdictGiven") == 1
+
+
+def test_the_report_tells_of_rounds_whose_leader_is_gone(crew: Crewed, tmp_path: Path) -> None:
+    two = crew("DecLoRA")
+    first = two.peers[0]
+
+    def power_cut() -> bool:
+        if first.round == ROUNDS - 1:
+            raise Killed
+        return False
+
+    first.stop = power_cut
+    two.run()
+    assert [peer.peer for peer in two.survivors] == [1]
+    store = tmp_path / "store" / "job"
+    told = list(parse_events((store / "events.jsonl").read_bytes().splitlines()))
+    rounds = [event for event in told if isinstance(event, RoundClosed)]
+    assert [closed.round for closed in rounds] == list(range(ROUNDS))
+    # Only the leader of the time knew both peers' losses.
+    assert all(closed.losses.keys() == {0, 1} for closed in rounds[:2])
+    assert len([event for event in told if isinstance(event, Evaluated)]) == 2
+    assert {event.node for event in told if isinstance(event, PeerJoined)} == {"node-0", "node-1"}
+    assert not list(store.glob("events/**/*.jsonl"))
+
+
+def test_a_store_without_room_is_waited_for_when_all_is_trained(crew: Crewed) -> None:
+    two = crew()
+    for peer in two.peers.values():
+        seat = peer._peer._seat
+        full = NoRoomFor(peer.material.store, "adapters/", times=3)
+        patient = replace(seat.finish, store=full, again_seconds=0.1)
+        peer._peer._seat = replace(seat, finish=patient)
+    two.run()
+    assert len(two.survivors) == 2
+    assert state_of(two).publication is not None
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

@@ -59,6 +59,8 @@ class MembershipChange:
     joined: bool
     reason: str
     """Why it left, in the words of the LEAVE record; empty when it joined."""
+    node: str = ""
+    """Where it is, if it joined."""
 
 
 @dataclass
@@ -170,7 +172,8 @@ class RunState:
 
     def _enter(self, peer: int) -> None:
         self.view = tuple(sorted({*self.view, peer}))
-        self.history.append(MembershipChange(self.num_records, self.round, peer, True, ""))
+        node = self.joins[peer].node
+        self.history.append(MembershipChange(self.num_records, self.round, peer, True, "", node))
 
     def _join(self, record: Record) -> None:
         join = Join.model_validate_json(record.body)

@@ -1,4 +1,6 @@
-"""The run's events, told from the log: whoever reads the same log writes the same story."""
+"""The run's events, told from the log. Who reads the same log tells of the same happenings; what the log does
+not hold (losses, durations, bytes of blobs) only those know who were there.
+"""
 
 from __future__ import annotations
 
@@ -56,9 +58,7 @@ class Chronicle:
     def _changes(self, state: RunState) -> Iterator[Event]:
         for change in state.history[self._num_changes :]:
             if change.joined:
-                join = state.joins.get(change.peer)
-                node = join.node if join else ""
-                yield PeerJoined(peer=change.peer, round=change.round, node=node)
+                yield PeerJoined(peer=change.peer, round=change.round, node=change.node)
             else:
                 yield PeerLeft(peer=change.peer, round=change.round, reason=change.reason)
         self._num_changes = len(state.history)

@@ -9,23 +9,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from haversack_trainer.checkpoint.adapters import publish_adapter
 from haversack_trainer.checkpoint.manifest import Meta
 from haversack_trainer.contract.jobfile import JobFile
 from haversack_trainer.contract.records import Kind
-from haversack_trainer.contract.report import PeerState, Publication, Verdict
+from haversack_trainer.contract.report import PeerState, Publication, RunProgress, Verdict
 from haversack_trainer.contract.spec import Approval
 from haversack_trainer.exchange.base import Exchange, Stop
 from haversack_trainer.exchange.log import RunState
-from haversack_trainer.objects.base import Store
-from haversack_trainer.report.events import Published, read_events
+from haversack_trainer.objects.base import Away, Store
+from haversack_trainer.report.events import Published
 from haversack_trainer.report.html import render
 
 from .entry import is_over
 from .judge import Judge
 from .recorder import Recorder
+from .stories import Stories
 
 _logger = logging.getLogger(__name__)
 
@@ -40,8 +40,10 @@ class Finish:
     store: Store
     meta: Meta
     recorder: Recorder
-    events_path: Path
+    stories: Stories
     stop: Stop
+    again_seconds: float = 15.0
+    """Between two tries of a store that is away or full."""
 
     def run(self, load_consensus: Callable[[], None]) -> None:
         """Returns when the run is over. ``load_consensus`` puts the run's adapter into the model."""
@@ -50,10 +52,17 @@ class Finish:
             self.exchange.wait_for(self._is_mine_or_over, self.stop)
             if is_over(self.exchange.state, self._rounds):
                 return
-            if not loaded:
-                load_consensus()
-                loaded = True
-            self._next_step()
+            try:
+                if not loaded:
+                    load_consensus()
+                    loaded = True
+                self._next_step()
+            except Away as error:
+                # All the training is done: a store without room, or away, is waited for.
+                _logger.warning("%s; trying again in %g s", error, self.again_seconds)
+                self.exchange.wait_for(
+                    lambda state: not self._is_mine_or_over(state), self.stop, self.again_seconds
+                )
 
     @property
     def _rounds(self) -> int:
@@ -104,11 +113,22 @@ class Finish:
 
     def _store_report(self, publication: Publication | None) -> None:
         """Before PUBLISHED is in the log: whoever sees that record finds the report."""
-        progress = self.recorder.overview(self.job.run, self._rounds)
-        events = read_events(self.events_path)
+        progress = _at_the_end(self.recorder.overview(self.job.run, self._rounds))
+        events = self.stories.together()
         if publication is not None:
             progress = progress.model_copy(update={"published": publication})
             events.append(Published(publication=publication))
         self.store.put("report.html", render(self.job, progress, events).encode())
         lines = "".join(event.model_dump_json(by_alias=True) + "\n" for event in events)
         self.store.put("events.jsonl", lines.encode())
+        self.stories.forget()
+
+
+def _at_the_end(progress: RunProgress) -> RunProgress:
+    """Members have said that they evaluate or wait; once this is read they are done."""
+    done = {"state": PeerState.DONE}
+    peers = (
+        report.model_copy(update=done) if report.peer in progress.view else report
+        for report in progress.peers
+    )
+    return progress.model_copy(update={"peers": tuple(peers)})

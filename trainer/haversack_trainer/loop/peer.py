@@ -23,6 +23,7 @@ from .judge import Judge
 from .recorder import Recorder
 from .saves import Saves
 from .snapshot import Snapshot
+from .stories import Stories
 
 _logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Seat:
     saves: Saves
     judge: Judge
     recorder: Recorder
+    stories: Stories
     finish: Finish
     stop: Stop
 
@@ -157,6 +159,7 @@ class Peer:
                 seat.exchange.append(
                     Kind.CHECKPOINT, done, ref.model_dump_json(by_alias=True).encode()
                 )
+                seat.stories.keep()
         except (StoreError, CheckpointError) as error:
             _logger.warning("no checkpoint after round %d: %s", done, error)
             seat.recorder.checkpoint_failed(done, str(error))
@@ -180,6 +183,8 @@ class Peer:
     def _save_and_leave(self) -> None:
         """SIGTERM: keep the last whole round. What does not work any more is said and left."""
         seat, state = self._seat, self._seat.exchange.state
+        if state.leader == seat.exchange.me:
+            seat.stories.keep(at_once=True)
         saved = state.checkpoint.round if state.checkpoint else 0
         if self._snapshot.belongs_to(state) and self._snapshot.round > saved:
             self._snapshot.restore(seat.model, seat.method, self._fresh)

@@ -23,6 +23,7 @@ from haversack_trainer.loop.finish import Finish
 from haversack_trainer.loop.judge import Judge
 from haversack_trainer.loop.recorder import Recorder
 from haversack_trainer.loop.saves import Saves
+from haversack_trainer.loop.stories import Stories
 from haversack_trainer.method import Method, Unsuited, check_suited
 from haversack_trainer.report.events import EventLog
 from haversack_trainer.report.progress import Progress, open_progress
@@ -59,8 +60,11 @@ def compose(config: PeerConfig, material: Material, exchange: Exchange, stop: St
     saves = Saves(material.store, meta, config.peer, job.checkpoint.keep)
     judge = _judge(config, material)
     entry = Entry(job, exchange, saves, identity, config.attempt, config.node, stop)
-    finish = Finish(job, exchange, judge, material.store, meta, recorder, events, stop)
-    return Peer(Seat(job, exchange, model, method, entry, saves, judge, recorder, finish, stop))
+    stories = Stories(material.store, job.run, events)
+    finish = Finish(job, exchange, judge, material.store, meta, recorder, stories, stop)
+    return Peer(
+        Seat(job, exchange, model, method, entry, saves, judge, recorder, stories, finish, stop)
+    )
 
 
 def _recorder(config: PeerConfig, exchange: Exchange, events: Path) -> Recorder:

@@ -13,8 +13,8 @@ class StoreError(Exception):
 
 
 class Away(StoreError):
-    """The store cannot be reached or is overloaded, for longer than it was waited for. Nothing need be
-    wrong with the job: the same call may work later."""
+    """The store cannot be reached, is overloaded or has no room, for longer than it was waited for. Nothing
+    need be wrong with the job: the same call may work later."""
 
 
 class NotFound(StoreError):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 from uuid import uuid4
 
-from .base import StoreError
+from .base import Away, StoreError
 
 CHUNK_BYTES: Final = 1 << 20
 PREFIX: Final = ".landing-"
@@ -36,7 +36,7 @@ def landing(path: Path, *, scratch: Path | None = None, place: Place = move) -> 
     """Yield a new file in ``scratch`` (default: beside ``path``) that takes ``path``'s name at the end.
 
     On any error the file is gone and ``path`` is what it was. Raises ``StoreError`` for a disk that
-    is full or may not be written.
+    is full (``Away``: there may be room later) or may not be written.
     """
     folder = scratch or path.parent
     temporary = folder / f"{PREFIX}{uuid4().hex}"
@@ -67,7 +67,8 @@ def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(_sentence(error, path)) from error
+        kind = Away if error.errno in _FULL else StoreError
+        raise kind(_sentence(error, path)) from error
 
 
 def _sentence(error: OSError, path: Path) -> str:
