@@ -94,7 +94,7 @@ def test_pruning_and_sweeping_leave_what_counts(store: S3Store, server: S3Server
     refs = [save(store, round_, {"a": b"%d" % round_}, meta()) for round_ in (5, 10, 15)]
     store.put(f"checkpoints/{RUN}/0000000020-ffffffff/a", b"its writer died")
     server.client().create_multipart_upload(Bucket=server.bucket, Key=f"{store.prefix}dead")
-    assert prune(store, RUN, keep=1) == 2
+    assert prune(store, RUN, keep=1, upto=20) == 2
     assert sweep(store) == 0
     assert sweep(store, older_than_seconds=-60) == 2
     assert newest(store, RUN) == refs[2]

@@ -109,7 +109,20 @@ def test_two_leaders_that_differ_write_two_whole_ones(store: Store) -> None:
     two = save(store, 5, {"adapter.safetensors": b"others"}, meta())
     assert one.key != two.key
     assert load(store, one)[0] == FILES
-    assert newest(store, RUN) in {one, two}
+    assert newest(store, RUN) == two
+
+
+@pytest.mark.parametrize("first", [b"a", b"b", b"c", b"d"])
+def test_of_one_round_the_one_that_was_written_last_counts(store: Store, first: bytes) -> None:
+    save(store, 5, {"adapter.safetensors": first}, meta())
+    last = save(store, 5, {"adapter.safetensors": b"last"}, meta())
+    assert newest(store, RUN) == last
+
+
+def test_a_round_of_the_past_can_be_asked_for(store: Store) -> None:
+    refs = [save(store, round_, FILES, meta()) for round_ in (5, 10)]
+    assert newest(store, RUN, 5) == refs[0]
+    assert newest(store, RUN, 7) is None
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a b"])
@@ -127,10 +140,19 @@ def test_a_manifest_cannot_name_a_file_elsewhere(store: Store, root: Path) -> No
 
 def test_pruning_keeps_the_newest(store: Store) -> None:
     refs = [save(store, round_, FILES, meta()) for round_ in (5, 10, 15, 20)]
-    assert prune(store, RUN, keep=2) == 2
+    assert prune(store, RUN, keep=2, upto=20) == 2
     assert newest(store, RUN) == refs[3]
     assert load(store, refs[2])[0] == FILES
     assert folders(store) == {ref.key.rpartition("/")[0] for ref in refs[2:]}
+
+
+def test_pruning_keeps_what_was_just_written_below_later_ones(store: Store) -> None:
+    later = [save(store, round_, FILES, meta()) for round_ in (20, 25)]
+    old = save(store, 5, FILES, meta())
+    mine = save(store, 10, FILES, meta())
+    assert prune(store, RUN, keep=1, upto=10) == 1
+    assert old.key.rpartition("/")[0] not in folders(store)
+    assert load(store, mine)[0] == load(store, later[0])[0] == FILES
 
 
 def test_pruning_does_not_count_torn_ones(store: Store, root: Path) -> None:
@@ -138,7 +160,7 @@ def test_pruning_does_not_count_torn_ones(store: Store, root: Path) -> None:
     save(store, 3, FILES, meta())
     torn = save(store, 10, FILES, meta())
     cut((root / torn.key).with_name("state-0.safetensors"))
-    assert prune(store, RUN, keep=1) == 1
+    assert prune(store, RUN, keep=1, upto=10) == 1
     assert newest(store, RUN) == whole
 
 
@@ -147,7 +169,7 @@ def test_a_pruner_that_dies_harms_none_that_counts(store: Store, writes: int) ->
     save(store, 5, FILES, meta())
     kept = save(store, 10, FILES, meta())
     with pytest.raises(StoreError, match="went away"):
-        prune(Failing(store, writes), RUN, keep=1)
+        prune(Failing(store, writes), RUN, keep=1, upto=10)
     assert newest(store, RUN) == kept
-    prune(store, RUN, keep=1)
+    prune(store, RUN, keep=1, upto=10)
     assert {info.key.rpartition("/")[0] for info in store.list("")} == {kept.key.rpartition("/")[0]}

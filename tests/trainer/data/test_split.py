@@ -158,6 +158,24 @@ def test_a_held_out_set_that_overlaps_is_refused_by_sample() -> None:
         split(samples, spec({"type": "IID"}, 2), 2, 1, leaky)
 
 
+def test_a_held_out_text_with_another_class_overlaps_all_the_same() -> None:
+    samples, judged = corpus(100), corpus(60, prefix="other ")
+    assert judged.labels is not None
+    leaky = Samples((*judged.inputs, "t7"), judged.classes, np.append(judged.labels, 8 % 3))
+    with pytest.raises(DataError, match="overlaps"):
+        split(samples, spec({"type": "IID"}, 2), 2, 1, leaky)
+
+
+def test_a_text_with_two_classes_is_not_both_learnt_and_judged() -> None:
+    texts = tuple(f"t{i // 2}" for i in range(80))
+    labels = np.append(np.arange(80) % 2, [1] * 6)
+    mixed = Samples((*texts, *"uvwxyz"), ("a", "b"), labels)
+    result = split(mixed, spec({"type": "IID"}, 2, percent=50), 2, seed=1)
+    learnt = {mixed.inputs[i] for i in result.training}
+    assert len(result.held_out) > 20
+    assert not learnt & judged_texts(result)
+
+
 @pytest.mark.parametrize(
     ("samples", "partition", "num_peers", "message"),
     [

@@ -79,7 +79,8 @@ def test_a_failed_gate_publishes_nothing_and_still_reports(
     rows = [json.loads(line) for line in data.read_text().splitlines()]
     other = {"parsing": "paths", "paths": "parsing"}
     lies = tmp_path / "lies.jsonl"
-    lies.write_text("".join(json.dumps({**r, "label": other[r["label"]]}) + "\n" for r in rows))
+    told = ({"text": f"{r['text']} indeed", "label": other[r["label"]]} for r in rows)
+    lies.write_text("".join(json.dumps(row) + "\n" for row in told))
     dataset = {"uri": f"file://{data}", "maxLength": 16, "heldOut": {"uri": f"file://{lies}"}}
     two = crew("DecLoRA", dataset=dataset, evaluation={"gate": {"tolerance": "0"}})
     two.run()

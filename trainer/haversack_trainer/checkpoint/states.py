@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from haversack_trainer.contract.membership import CheckpointRef
-from haversack_trainer.objects.base import Damaged, NotFound, Store
+from haversack_trainer.objects.base import Damaged, NotFound, ObjectInfo, Store
 
 from .manifest import (
     MANIFEST,
@@ -51,9 +51,12 @@ def load(store: Store, ref: CheckpointRef) -> tuple[dict[str, bytes], Manifest]:
         }, manifest
 
 
-def newest(store: Store, run: str) -> CheckpointRef | None:
-    """The run's newest checkpoint of which every byte is right, or None. Torn ones are passed over."""
+def newest(store: Store, run: str, round: int | None = None) -> CheckpointRef | None:
+    """The run's newest checkpoint, or that of ``round``, of which every byte is right; None if there is
+    none. Torn ones are passed over."""
     for seen in _newest_first(store, run):
+        if round not in {None, seen.round}:
+            continue
         try:
             return _verified(store, seen)
         except (Damaged, NotFound) as error:
@@ -61,13 +64,18 @@ def newest(store: Store, run: str) -> CheckpointRef | None:
     return None
 
 
-def prune(store: Store, run: str, keep: int) -> int:
-    """Delete what is older than the run's ``keep`` newest whole checkpoints; how many folders went.
+def prune(store: Store, run: str, keep: int, upto: int) -> int:
+    """Delete what is older than the run's ``keep`` newest whole checkpoints up to round ``upto``; how many
+    folders went.
 
-    Whole here means that all files are there in their sizes: hashes are looked at when loading.
+    Later ones neither go nor count: they may be another leader's, or damaged ones that this run could
+    not go on from. Whole here means that all files are there in their sizes: hashes are looked at when
+    loading.
     """
     whole = deleted = 0
     for seen in _newest_first(store, run):
+        if seen.round > upto:
+            continue
         if whole < keep:
             whole += _looks_whole(store, seen)
         else:
@@ -84,15 +92,30 @@ class _Seen:
 
     folder: str
     sizes: dict[str, int]
+    modified: float
+    """When its last file was written, by the store's clock."""
+
+    @property
+    def round(self) -> int:
+        """As its name says; -1 for a folder that is none of ours."""
+        number = self.folder.rpartition("/")[2].partition("-")[0]
+        return int(number) if number.isdecimal() else -1
 
 
-def _newest_first(store: Store, run: str) -> Iterator[_Seen]:
-    folders: dict[str, dict[str, int]] = {}
+def _newest_first(store: Store, run: str) -> list[_Seen]:
+    folders: dict[str, list[ObjectInfo]] = {}
     for info in store.list(f"{CHECKPOINTS}/{run}/"):
-        folder, _, name = info.key.rpartition("/")
-        folders.setdefault(folder, {})[name] = info.size_bytes
-    # Rounds are padded with zeros, so the order of names is the order of rounds.
-    return (_Seen(folder, folders[folder]) for folder in sorted(folders, reverse=True))
+        folders.setdefault(info.key.rpartition("/")[0], []).append(info)
+    seen = [
+        _Seen(
+            folder,
+            {info.key.rpartition("/")[2]: info.size_bytes for info in found},
+            max(info.modified for info in found),
+        )
+        for folder, found in folders.items()
+    ]
+    # Of two of the same round the one that was written last is what the run went on from.
+    return sorted(seen, key=lambda one: (one.round, one.modified), reverse=True)
 
 
 def _looks_whole(store: Store, seen: _Seen) -> bool:

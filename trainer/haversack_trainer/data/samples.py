@@ -45,12 +45,9 @@ class Samples:
         )
 
     @cached_property
-    def keys(self) -> tuple[bytes, ...]:
-        """For each sample a sha256 of its input and class: equal for duplicates, also across files."""
-        return tuple(
-            hashlib.sha256(_bytes(value) + b"\0" + self._class_name(i).encode()).digest()
-            for i, value in enumerate(self.inputs)
-        )
+    def input_keys(self) -> tuple[bytes, ...]:
+        """For each sample a sha256 of its input: equal where the input is, also across files."""
+        return tuple(hashlib.sha256(_bytes(value)).digest() for value in self.inputs)
 
     @cached_property
     def digest(self) -> str:
@@ -58,8 +55,8 @@ class Samples:
         whole = hashlib.sha256()
         for part in (*self.classes, "", *(self.groups or ())):
             whole.update(hashlib.sha256(part.encode()).digest())
-        for key in self.keys:
-            whole.update(key)
+        for i, key in enumerate(self.input_keys):
+            whole.update(hashlib.sha256(key + self._class_name(i).encode()).digest())
         return whole.hexdigest()
 
     def _class_name(self, index: int) -> str:

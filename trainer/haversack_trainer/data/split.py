@@ -70,46 +70,51 @@ def split(
 def _set_aside(samples: Samples, spec: DatasetSpec, rng: np.random.Generator) -> Indices:
     """Ascending indices of the held-out samples.
 
-    Duplicates stay together, so that none is both learnt and judged. Quotas are differences of a
-    rounded-down running sum: each is within one of its class's share, their sum is exact.
+    Samples with the same input stay together, whatever their classes, so that none is both learnt and
+    judged; they count for the class of the first of them. Quotas are differences of a rounded-down
+    running sum: each is within one of its class's share, their sum is exact.
     """
     share = min(spec.held_out.percent / 100, spec.held_out.max_samples / len(samples))
-    labels = np.zeros(len(samples), np.int64) if samples.labels is None else samples.labels
     chosen: list[int] = []
     seen = given = 0
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        seen += len(members)
-        quota = min(int(seen * share) - given, len(members) - 1)
-        taken = _whole_groups(samples, members, quota, rng)
+    for groups in _groups(samples):
+        size = sum(map(len, groups))
+        seen += size
+        taken = _whole_groups(groups, min(int(seen * share) - given, size - 1), rng)
         given += len(taken)
         chosen += taken
     return np.sort(np.array(chosen, np.int64))
 
 
-def _whole_groups(
-    samples: Samples, members: Indices, quota: int, rng: np.random.Generator
-) -> list[int]:
-    """At most ``quota`` of the members, chosen by group of duplicates in random order."""
-    groups: dict[bytes, list[int]] = defaultdict(list)
-    for i in members:
-        groups[samples.keys[i]].append(int(i))
+def _groups(samples: Samples) -> list[list[list[int]]]:
+    """For each class in order the groups of its samples that have the same input."""
+    together: dict[bytes, list[int]] = defaultdict(list)
+    for i, key in enumerate(samples.input_keys):
+        together[key].append(i)
+    by_class: dict[int, list[list[int]]] = defaultdict(list)
+    for group in together.values():
+        label = 0 if samples.labels is None else int(samples.labels[group[0]])
+        by_class[label].append(group)
+    return [by_class[label] for label in sorted(by_class)]
+
+
+def _whole_groups(groups: list[list[int]], quota: int, rng: np.random.Generator) -> list[int]:
+    """At most ``quota`` samples, by whole groups in random order."""
     taken: list[int] = []
-    shuffled = list(groups.values())
-    for place in rng.permutation(len(shuffled)):
-        if len(taken) + len(shuffled[place]) <= quota:
-            taken += shuffled[place]
+    for place in rng.permutation(len(groups)):
+        if len(taken) + len(groups[place]) <= quota:
+            taken += groups[place]
     return taken
 
 
 def _refuse_overlap(samples: Samples, held_out: Samples) -> None:
-    place = {key: i for i, key in enumerate(samples.keys)}
-    shared = [i for i, key in enumerate(held_out.keys) if key in place]
+    place = {key: i for i, key in enumerate(samples.input_keys)}
+    shared = [i for i, key in enumerate(held_out.input_keys) if key in place]
     if shared:
         first = shared[0]
         raise DataError(
             f"dataset.heldOut.uri overlaps the training data in {len(shared)} of {len(held_out)} samples, "
-            f"e.g. its sample {first + 1} is training sample {place[held_out.keys[first]] + 1}; remove them"
+            f"e.g. its sample {first + 1} is training sample {place[held_out.input_keys[first]] + 1}; remove them"
         )
 
 

@@ -49,7 +49,7 @@ class Saves:
         """Save the run's adapter after ``round`` rounds. Raises ``StoreError``."""
         store = self.store.within(PATIENCE_SECONDS)
         ref = states.save(store, round, {ADAPTER: encode_tensors(tensors)}, self.meta)
-        states.prune(store, self.meta.run, self.keep)
+        states.prune(store, self.meta.run, self.keep, upto=round)
         return ref
 
     def own(self, snapshot: Snapshot) -> None:
@@ -62,14 +62,14 @@ class Saves:
         }
         store = self.store.within(PATIENCE_SECONDS)
         states.save(store, snapshot.round, files, self._own_meta)
-        states.prune(store, self._own_meta.run, self.keep)
+        states.prune(store, self._own_meta.run, self.keep, upto=snapshot.round)
 
     def load(self, ref: CheckpointRef) -> Snapshot:
         """The peer's own state at the checkpoint if it has one, otherwise everybody's.
 
         Raises ``StoreError``, ``CheckpointError``."""
-        own = states.newest(self.store, self._own_meta.run)
-        if own is not None and own.round == ref.round:
+        own = states.newest(self.store, self._own_meta.run, ref.round)
+        if own is not None:
             files, _ = states.load(self.store, own)
             return Snapshot(ref.round, decode_tensors(files[ADAPTER]), decode_state(files[EXTRA]))
         return Snapshot(ref.round, self.adapter(ref))
