@@ -17,13 +17,13 @@ RESULTS: Final = Path(__file__).parent / "results"
 PACKAGES: Final = ("haversack", "aiohttp", "numpy", "torch", "pydantic", "highspy", "boto3")
 
 
-def write(name: str, figures: Mapping[str, Any]) -> Path:
-    """``bench/results/<name>.json``: the figures, versions, machine, date and commit. Says where."""
+def write(name: str, figures: Mapping[str, Any], variant: str = "") -> Path:
+    """``bench/results/<name><variant>.json``: the figures, versions, machine, date and commit. Says where."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    path = RESULTS / f"{name}{variant}.json"
     result = {
         "benchmark": name,
-        "command": f"python -m bench.{name}",
+        "command": f"python -m bench {name}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "machine": _machine(),
@@ -46,9 +46,16 @@ def spread(values: Sequence[float], digits: int = 2) -> dict[str, float]:
 
 
 def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    """``-dirty`` says that more than result files had changed."""
+    commit = _git("rev-parse", "--short=12", "HEAD")
+    changed = _git("status", "--porcelain", "--", ":/", ":!/bench/results")
+    return f"{commit}-dirty" if commit and changed else commit or "unknown"
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
     done = subprocess.run(command, cwd=RESULTS.parent, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    return done.stdout.strip()
 
 
 def _machine() -> dict[str, Any]:

@@ -231,7 +231,7 @@ def main() -> None:
     figures: dict[str, Any] = {"steps": found}
     if on_cuda:
         figures["accelerator"] = torch.cuda.get_device_name()
-    write("step_memory_cuda" if on_cuda else "step_memory", figures)
+    write("step_memory", figures, "_cuda" if on_cuda else "")
 
 
 if __name__ == "__main__":

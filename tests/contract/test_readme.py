@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from bench import measured
 
 from haversack_operator.api.parse import parse_spec
 
@@ -26,6 +27,10 @@ def test_the_manifest_parses() -> None:
 def test_a_figure_has_its_command_and_result(name: str) -> None:
     assert (ROOT / "bench" / f"{name}.py").exists()
     assert json.loads((ROOT / "bench/results" / f"{name}.json").read_text())["figures"]
+
+
+def test_the_figures_are_those_of_the_result_files() -> None:
+    assert measured.within(README) == README, "run: .venv/bin/python -m bench.measured"
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([\w./-]+)\)", README))))
