@@ -28,6 +28,12 @@ class FixedNodes:
     def nodes(self, key: Key) -> tuple[Node, ...]:
         return self.all
 
+    def claim(self, key: Key, seen: Iterable[Node], pods: Iterable[Manifest]) -> bool:
+        return True
+
+    def settle(self, key: Key, *, created: bool) -> None:
+        """Nothing is held."""
+
 
 @dataclass
 class MemoryApi:

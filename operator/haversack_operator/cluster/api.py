@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from haversack_operator.snapshot import Node
@@ -39,3 +40,9 @@ class Nodes(Protocol):
 
     def nodes(self, key: Key) -> tuple[Node, ...]:
         """All nodes, by name, with what everybody but this job's peers uses."""
+
+    def claim(self, key: Key, seen: Iterable[Node], pods: Iterable[Manifest]) -> bool:
+        """Hold room for pods that are about to be created; False if others took it meanwhile."""
+
+    def settle(self, key: Key, *, created: bool) -> None:
+        """The pods of the newest claim were created, or they were not."""

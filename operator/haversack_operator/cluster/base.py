@@ -58,11 +58,20 @@ class Actions:
     events: tuple[Event, ...] = ()
 
 
+def pods_of(actions: Actions) -> tuple[Manifest, ...]:
+    """The pods that are to be created."""
+    return tuple(manifest for manifest in actions.apply if manifest["kind"] == "Pod")
+
+
 class Cluster(Protocol):
     """``kube`` or ``local``."""
 
     async def observe(self, key: Key, now: datetime) -> Snapshot | None:
         """One consistent look, or None if the job is gone."""
+
+    def claim(self, key: Key, snapshot: Snapshot, actions: Actions) -> bool:
+        """Hold room for the pods of ``actions``, which are then applied. False if others took it
+        since the look: look again."""
 
     async def apply(self, key: Key, actions: Actions) -> None:
         """Do it. Raises ``ClusterError`` when the pass should be tried again."""

@@ -14,7 +14,7 @@ from haversack_trainer.contract.report import RunProgress
 
 from . import certificates
 from .api import Api, Nodes
-from .base import Actions, ClusterError, Key, Manifest, Ref
+from .base import Actions, ClusterError, Key, Manifest, Ref, pods_of
 from .hubclient import HubClient
 from .kube_belongings import Belongings, Shelf, is_of, pack
 from .kube_client import Refusal
@@ -68,16 +68,26 @@ class KubeCluster:
             refusal=self._refusals.get(key, ""),
         )
 
+    def claim(self, key: Key, snapshot: Snapshot, actions: Actions) -> bool:
+        """Without a pause between the check and the claim, so that of two passes side by side the
+        second sees what the first took."""
+        return self._nodes.claim(key, snapshot.nodes, pods_of(actions))
+
     async def apply(self, key: Key, actions: Actions) -> None:
         """All of it, in order. What is refused does not keep the status from being written."""
         failure: ClusterError | None = None
+        created = False
         try:
             await self._change(key, actions)
+            created = True
             self._refusals.pop(key, None)
         except ClusterError as error:
             failure = error
             if isinstance(error, Refusal):
                 self._refusals[key] = str(error)
+        finally:
+            if pods_of(actions):
+                self._nodes.settle(key, created=created)
         if actions.status is not None:
             await self._api.apply(self._status(key, actions.status), "status")
         await self._tell(key, actions)
@@ -104,8 +114,7 @@ class KubeCluster:
             self._shelf.forget(key)
         for manifest in shared:
             await self._api.apply(manifest)
-        pods = [manifest for manifest in actions.apply if manifest["kind"] == "Pod"]
-        await _all(self._api.apply(manifest) for manifest in pods)
+        await _all(self._api.apply(manifest) for manifest in pods_of(actions))
         await _all(self._delete(key, ref) for ref in actions.delete)
         if actions.approve is not None:
             await self._approve(key, actions.approve)

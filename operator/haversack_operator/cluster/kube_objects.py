@@ -67,6 +67,15 @@ def plus(left: Amounts, right: Amounts, sign: int = 1) -> Amounts:
     )
 
 
+def within(amounts: Amounts, limit: Amounts) -> bool:
+    """Whether no resource is over its limit."""
+    return (
+        amounts.cpu_millis <= limit.cpu_millis
+        and amounts.memory_bytes <= limit.memory_bytes
+        and all(count <= limit.devices.get(name, 0) for name, count in amounts.devices.items())
+    )
+
+
 def requests_of(pod: Mapping[str, Any]) -> Amounts:
     """What the scheduler reserves for a pod: the sum of its containers (and sidecars) or its
     largest init container, whichever is more, plus overhead."""

@@ -39,6 +39,15 @@ class DeclaredNodes:
         del key
         return tuple(self._nodes[name] for name in sorted(self._nodes))
 
+    def claim(self, key: Key, seen: Iterable[Node], pods: Iterable[Manifest]) -> bool:
+        """Nobody else takes any room."""
+        del key, seen, pods
+        return True
+
+    def settle(self, key: Key, *, created: bool) -> None:
+        """Nothing is held."""
+        del key, created
+
     def remove(self, name: str) -> None:
         """It is not there any more."""
         self._nodes.pop(name, None)
@@ -86,6 +95,10 @@ class LocalCluster:
         if snapshot is not None and snapshot.progress is not None:
             self.progress = snapshot.progress
         return snapshot
+
+    def claim(self, key: Key, snapshot: Snapshot, actions: Actions) -> bool:
+        """As on a real cluster."""
+        return self._kube.claim(key, snapshot, actions)
 
     async def apply(self, key: Key, actions: Actions) -> None:
         """As on a real cluster; then keep what a later run needs."""

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from haversack_operator import status
-from haversack_operator.cluster.base import Actions, Cluster, Key
+from haversack_operator.cluster.base import Actions, Cluster, ClusterError, Key
 from haversack_operator.resources import PodSettings
 from haversack_operator.snapshot import Invalid, Snapshot
 
 from .decision import Decision, with_status
 from .running import running
 from .stopping import finished, suspended
+
+MAX_LOOKS: Final = 3
+"""In one pass: another one is needed when others took the room that was planned with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +32,16 @@ class Outcome:
 
 async def run(key: Key, cluster: Cluster, now: datetime, settings: PodSettings) -> Outcome:
     """One pass. Raises ``ClusterError`` when it should be tried again."""
-    snapshot = await cluster.observe(key, now)
-    if snapshot is None:
-        return Outcome(gone=True)
-    # The solver may think for a second; the event loop goes on meanwhile.
-    decision = await asyncio.to_thread(decide, snapshot, settings)
-    await cluster.apply(key, decision.actions)
-    return Outcome(decision.due_seconds, actions=decision.actions)
+    for _ in range(MAX_LOOKS):
+        snapshot = await cluster.observe(key, now)
+        if snapshot is None:
+            return Outcome(gone=True)
+        # The solver may think for seconds; the event loop and other jobs' passes go on meanwhile.
+        decision = await asyncio.to_thread(decide, snapshot, settings)
+        if cluster.claim(key, snapshot, decision.actions):
+            await cluster.apply(key, decision.actions)
+            return Outcome(decision.due_seconds, actions=decision.actions)
+    raise ClusterError(f"{key.name}: other jobs took the room while places were looked for")
 
 
 def decide(snapshot: Snapshot, settings: PodSettings) -> Decision:
