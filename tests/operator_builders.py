@@ -12,7 +12,7 @@ from placement_builders import a_node
 
 from haversack_operator.api.parse import parse_spec
 from haversack_operator.resources import PodSettings
-from haversack_operator.snapshot import Assignment, Job, PlanView, Pod, Role, Snapshot
+from haversack_operator.snapshot import Amounts, Assignment, Job, PlanView, Pod, Role, Snapshot
 from haversack_trainer.contract.report import (
     Evaluation,
     PeerReport,
@@ -55,6 +55,7 @@ def a_peer(peer: int, *, attempt: int = 0, node: str = "n1", **more: Any) -> Pod
         pool="cpu",
         attempt=attempt,
         ready=True,
+        requests=Amounts(1000, 2 * 2**30),
         micro_batch_size=32,
         created=NOW - timedelta(minutes=1),
     )

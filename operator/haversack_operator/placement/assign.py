@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from haversack_operator.snapshot import Assignment, Node
+from haversack_operator.snapshot import Amounts, Assignment, Node
 
 from . import exact, greedy
 from .bound import bounds
@@ -15,7 +15,7 @@ from .explain import shortfall
 from .milp import Limits
 from .order import crossings, in_order
 from .plan import Infeasible, Level, Objective, Plan
-from .problem import Ints, Problem, Score, build
+from .problem import NOTHING_HELD, Ints, Problem, Score, build
 
 BEST_FIT: Final = "best-fit and local search"
 HIGHS: Final = "HiGHS"
@@ -37,16 +37,18 @@ def assign(
     demand: Demand,
     nodes: Sequence[Node],
     keep: Sequence[Assignment] = (),
+    held: Mapping[int, Amounts] = NOTHING_HELD,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Plan | Infeasible:
     """A place and a micro-batch for as many peers as fit, and at least for the gang's minimum.
 
     Peers in ``keep`` stay where they are and as they are, unless their node is not in ``nodes``;
-    what they use must not be in the nodes' ``used``. The order of ``nodes`` makes no difference.
+    what they use must not be in the nodes' ``used``. It is what ``held`` says by peer, where that
+    is known, and else what the demand asks for such a peer now. The order of ``nodes`` makes no difference.
     """
     if not nodes:
         return Infeasible("there is no node", (), proven=True)
-    problem = build(demand, nodes, keep)
+    problem = build(demand, nodes, keep, held)
     found = _solve(problem, limits)
     reasons = shortfall(problem, found.counts)
     if not problem.satisfies_gang(found.counts):

@@ -8,15 +8,15 @@ asked of them: sums of needs stay exact and small, and nodes that differ by less
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from haversack_operator.api.names import NODE_ZONE
-from haversack_operator.snapshot import Assignment, Node
+from haversack_operator.snapshot import Amounts, Assignment, Node
 
 from .demand import Candidate, Demand, PeerKind
 from .fit import Room, choose, memory_need, misfits, room_of
@@ -24,6 +24,7 @@ from .waste import waste_of
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+NOTHING_HELD: Final[Mapping[int, Amounts]] = {}
 
 
 class Score(NamedTuple):
@@ -89,13 +90,18 @@ def more_that_fit(left: Ints, need: Ints, capacity: Ints) -> Ints:
     return fits
 
 
-def build(demand: Demand, nodes: Sequence[Node], keep: Sequence[Assignment]) -> Problem:
+def build(
+    demand: Demand,
+    nodes: Sequence[Node],
+    keep: Sequence[Assignment],
+    held: Mapping[int, Amounts] = NOTHING_HELD,
+) -> Problem:
     """The arrays. Kept peers whose node is gone, or whose pool is another now, are placed anew."""
     rooms = tuple(room_of(node) for node in sorted(nodes, key=lambda node: node.name))
     kinds = demand.kinds
     kept = _still_there(kinds, rooms, keep)
     zones, zone_of = _zones(rooms)
-    free, need = _amounts(kinds, rooms, kept)
+    free, need = _amounts(kinds, rooms, kept, held)
     num_kept = np.array([sum(one.pool == kind.pool for one in kept) for kind in kinds], np.int64)
     want = np.array([kind.replicas for kind in kinds], np.int64) - num_kept
     floor = np.array([min(kind.min, kind.replicas) for kind in kinds], np.int64) - num_kept
@@ -118,6 +124,33 @@ def build(demand: Demand, nodes: Sequence[Node], keep: Sequence[Assignment]) -> 
     )
 
 
+def still_fits(
+    demand: Demand,
+    nodes: Sequence[Node],
+    keep: Sequence[Assignment],
+    held: Mapping[int, Amounts],
+    rows: Sequence[Assignment],
+) -> bool:
+    """Whether ``rows`` of an earlier plan can be had beside the kept peers, as they stand there."""
+    if not rows:
+        return True
+    if not nodes:
+        return False
+    problem = build(demand, nodes, keep, held)
+    kind_of = {peer: k for k, kind in enumerate(demand.kinds) for peer in kind.peers}
+    column = {room.node.name: n for n, room in enumerate(problem.rooms)}
+    counts = np.zeros_like(problem.capacity)
+    for row in rows:
+        at = kind_of.get(row.peer, -1), column.get(row.node, -1)
+        choice = problem.choice.get(at)
+        if choice is None or choice.micro_batch_size != row.micro_batch_size:
+            return False
+        if demand.kinds[at[0]].pool != row.pool:
+            return False
+        counts[at] += 1
+    return bool((problem.left(counts) >= 0).all())
+
+
 def _still_there(
     kinds: Sequence[PeerKind], rooms: Sequence[Room], keep: Sequence[Assignment]
 ) -> tuple[Assignment, ...]:
@@ -136,7 +169,10 @@ def _zones(rooms: Sequence[Room]) -> tuple[tuple[str, ...], Ints]:
 
 
 def _amounts(
-    kinds: Sequence[PeerKind], rooms: Sequence[Room], kept: Sequence[Assignment]
+    kinds: Sequence[PeerKind],
+    rooms: Sequence[Room],
+    kept: Sequence[Assignment],
+    held: Mapping[int, Amounts],
 ) -> tuple[Ints, Ints]:
     """Free (N, R) beside the kept peers, and needed (K, N, R), in units of the common divisor."""
     resources = sorted({kind.devices.resource_name for kind in kinds if kind.devices})
@@ -148,10 +184,16 @@ def _amounts(
         np.int64,
     )
     need = np.array([[_need(kind, room, resources) for room in rooms] for kind in kinds], np.int64)
-    row = {kind.pool: k for k, kind in enumerate(kinds)}
+    kind_of = {kind.pool: kind for kind in kinds}
     column = {room.node.name: n for n, room in enumerate(rooms)}
     for one in kept:
-        free[column[one.node]] -= need[row[one.pool], column[one.node]]
+        n = column[one.node]
+        kind, amounts = kind_of[one.pool], held.get(one.peer)
+        free[n] -= (
+            _need(kind, rooms[n], resources)
+            if amounts is None
+            else _held(kind, amounts, rooms[n], resources)
+        )
     units = np.array([max(1, gcd(*np.unique(amounts).tolist())) for amounts in need.T], np.int64)
     return np.maximum(free, 0) // units, need // units
 
@@ -160,6 +202,13 @@ def _need(kind: PeerKind, room: Room, resources: Sequence[str]) -> list[int]:
     ask = kind.devices
     counts = [ask.count if ask and ask.resource_name == name else 0 for name in resources]
     return [kind.cpu_millis, memory_need(kind, unified=room.unified), *counts]
+
+
+def _held(kind: PeerKind, amounts: Amounts, room: Room, resources: Sequence[str]) -> list[int]:
+    """What a kept peer's pod asks, which was made when the spec may have asked something else."""
+    memory = memory_need(replace(kind, memory_bytes=amounts.memory_bytes), unified=room.unified)
+    counts = [amounts.devices.get(name, 0) for name in resources]
+    return [amounts.cpu_millis, memory, *counts]
 
 
 def _choices(kinds: Sequence[PeerKind], rooms: Sequence[Room]) -> dict[tuple[int, int], Candidate]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Final
 
 from haversack_operator import elasticity, status
@@ -12,10 +11,8 @@ from haversack_operator.api.names import Condition
 from haversack_operator.api.status import JobStatus
 from haversack_operator.cluster.base import Actions, Manifest, Ref
 from haversack_operator.cluster.certificates import CA, HUB, OPERATOR, peer_name
-from haversack_operator.elasticity import Cause, Review
-from haversack_operator.placement.assign import assign
-from haversack_operator.placement.demand import Demand, demand_of
-from haversack_operator.placement.plan import Infeasible
+from haversack_operator.elasticity import Review
+from haversack_operator.placement.demand import demand_of
 from haversack_operator.resources import (
     PodSettings,
     hub_pod,
@@ -23,11 +20,12 @@ from haversack_operator.resources import (
     plan_object,
     shared_objects,
 )
-from haversack_operator.snapshot import Assignment, Job, Node, PlanView, Snapshot
+from haversack_operator.snapshot import Assignment, Job, PlanView, Snapshot
 from haversack_operator.status import Findings
 
 from .decision import Decision, told
 from .ending import ending_of
+from .placing import Placed, place
 
 WAIT_SECONDS: Final = 15.0
 """Between two looks at something that another hand has to change."""
@@ -52,7 +50,7 @@ def running(job: Job, snapshot: Snapshot, settings: PodSettings, written: JobSta
         wait = f"another job's {', '.join(snapshot.leftovers)} must go first"
         findings = Findings(review.healthy, waits_for=wait)
         return Decision(told(job, snapshot, findings, Actions()), LEAST_SECONDS)
-    placed = _place(job, snapshot, review, demand)
+    placed = place(job, snapshot, review, written, demand)
     actions = Actions(
         apply=tuple(_wanted(job, snapshot, review, placed, settings)),
         key_pairs=_missing_pairs(pool_of, snapshot) if placed.rows else frozenset(),
@@ -73,81 +71,12 @@ def running(job: Job, snapshot: Snapshot, settings: PodSettings, written: JobSta
     return Decision(told(job, snapshot, findings, actions, review.events), due)
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """Where peers are to be."""
-
-    plan: PlanView | None
-    rows: tuple[Assignment, ...]
-    no_room: str | None = None
-
-
-def _place(job: Job, snapshot: Snapshot, review: Review, demand: Demand) -> _Placed:
-    """The plan in force as far as it holds, completed or replaced by the solver."""
-    plan = snapshot.plan
-    avoided = (plan.avoided if plan else frozenset()) | review.unfit_nodes
-    keep = _kept(snapshot, review, avoided)
-    if plan is not None and _same(plan.assignments, keep) and _covers(keep, demand):
-        return _Placed(plan, keep)
-    answer = assign(demand, _open_nodes(snapshot, review, avoided), keep)
-    if isinstance(answer, Infeasible):
-        why = " ".join((f"{answer.why}.", *answer.reasons))
-        if plan is None or plan.avoided == avoided:
-            return _Placed(plan, keep, why)
-        # Which nodes are unfit must not be forgotten with the pods that found out.
-        rest = replace(plan, assignments=keep, reasons=(why,), avoided=avoided)
-        return _Placed(_renumbered(job, rest, plan), keep, why)
-    if plan is not None and _same(plan.assignments, answer.assignments):
-        return _Placed(plan, answer.assignments)
-    answered = PlanView("", 0, answer.assignments, answer.gap_percent, answer.reasons, avoided)
-    new = _renumbered(job, answered, plan)
-    return _Placed(new, new.assignments)
-
-
-def _renumbered(job: Job, plan: PlanView, before: PlanView | None) -> PlanView:
-    revision = before.revision + 1 if before else 1
-    return replace(plan, name=owned.plan(job.name, revision), revision=revision)
-
-
-def _open_nodes(snapshot: Snapshot, review: Review, avoided: frozenset[str]) -> tuple[Node, ...]:
-    """All nodes; those that found unfit, or where kube-scheduler has no room, take nobody new."""
-    full = {loss.pod.node for loss in review.losses if loss.cause is Cause.UNSCHEDULABLE}
-    closed = avoided | full
-    return tuple(
-        replace(node, ready=False) if node.name in closed else node for node in snapshot.nodes
-    )
-
-
-def _kept(snapshot: Snapshot, review: Review, avoided: frozenset[str]) -> tuple[Assignment, ...]:
-    """Peers that stay: those with a good pod where it is, those without any pod where they were
-    planned, unless that node is out."""
-    kept = {
-        peer: Assignment(peer, pod.pool, pod.node, pod.micro_batch_size)
-        for peer, pod in review.healthy.items()
-        if pod.pool is not None and pod.node is not None
-    }
-    fit = {node.name for node in snapshot.nodes if node.ready and not node.unschedulable} - avoided
-    seen = {pod.peer for pod in snapshot.pods}
-    for row in _rows(snapshot.plan):
-        if row.peer not in seen and row.node in fit:
-            kept[row.peer] = row
-    return tuple(kept[peer] for peer in sorted(kept))
-
-
 def _rows(plan: PlanView | None) -> tuple[Assignment, ...]:
     return plan.assignments if plan is not None else ()
 
 
-def _same(left: tuple[Assignment, ...], right: tuple[Assignment, ...]) -> bool:
-    return set(left) == set(right)
-
-
-def _covers(rows: tuple[Assignment, ...], demand: Demand) -> bool:
-    return {row.peer for row in rows} == {peer for kind in demand.kinds for peer in kind.peers}
-
-
 def _wanted(
-    job: Job, snapshot: Snapshot, review: Review, placed: _Placed, settings: PodSettings
+    job: Job, snapshot: Snapshot, review: Review, placed: Placed, settings: PodSettings
 ) -> Iterator[Manifest]:
     """What is not there yet, in the order in which it is needed."""
     if placed.plan is not None and placed.plan != snapshot.plan:
@@ -166,9 +95,12 @@ def _wanted(
             yield peer_pod(job, row, review.next_attempt.get(row.peer, 0), settings)
 
 
-def _unwanted(job: Job, snapshot: Snapshot, review: Review, placed: _Placed) -> Iterator[Ref]:
+def _unwanted(job: Job, snapshot: Snapshot, review: Review, placed: Placed) -> Iterator[Ref]:
     for loss in review.losses:
         yield Ref("Pod", loss.pod.name, loss.grace_seconds)
+    if placed.gives_back:
+        good = (*review.healthy.values(), *([review.hub] if review.hub is not None else []))
+        yield from (Ref("Pod", pod.name) for pod in good)
     if not job.spec.network_policy.enabled and ("NetworkPolicy", job.name) in snapshot.existing:
         yield Ref("NetworkPolicy", job.name)
     if placed.plan is not None and placed.plan != snapshot.plan:
@@ -177,7 +109,7 @@ def _unwanted(job: Job, snapshot: Snapshot, review: Review, placed: _Placed) -> 
             yield Ref(names.PLAN_KIND, owned.plan(job.name, oldest))
 
 
-def _attempts(review: Review, placed: _Placed) -> dict[int, int]:
+def _attempts(review: Review, placed: Placed) -> dict[int, int]:
     """Pods that each peer has had after this pass."""
     fresh = {row.peer for row in placed.rows} - review.healthy.keys()
     return {**review.next_attempt, **{peer: review.next_attempt.get(peer, 0) + 1 for peer in fresh}}
