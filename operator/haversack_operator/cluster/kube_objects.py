@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -77,15 +77,21 @@ def within(amounts: Amounts, limit: Amounts) -> bool:
 
 
 def requests_of(pod: Mapping[str, Any]) -> Amounts:
-    """What the scheduler reserves for a pod: the sum of its containers (and sidecars) or its
-    largest init container, whichever is more, plus overhead."""
+    """What the scheduler reserves for a pod: all its containers and sidecars, or an init container
+    and the sidecars that were started before it, whichever is more; or what the pod asks as a
+    whole; and its overhead."""
     spec = pod["spec"]
-    inits = spec.get("initContainers", ())
-    steady = _total([*spec["containers"], *(c for c in inits if _is_sidecar(c))])
-    for container in inits:
-        if not _is_sidecar(container):
-            steady = _larger(steady, _total([container]))
-    return plus(steady, amounts_from(spec.get("overhead", {})))
+    sidecars, most = Amounts(), Amounts()
+    for container in spec.get("initContainers", ()):
+        asked = plus(sidecars, _requests(container))
+        most = _larger(most, asked)
+        if container.get("restartPolicy") == "Always":
+            sidecars = asked
+    steady = sidecars
+    for container in spec["containers"]:
+        steady = plus(steady, _requests(container))
+    whole = _over(_larger(steady, most), spec.get("resources", {}).get("requests", {}))
+    return plus(whole, amounts_from(spec.get("overhead", {})))
 
 
 def pod_from(body: Mapping[str, Any]) -> Pod:
@@ -135,15 +141,18 @@ def _is_device(name: str) -> bool:
     return name not in PLAIN and not name.startswith(("hugepages-", "attachable-volumes-"))
 
 
-def _is_sidecar(container: Mapping[str, Any]) -> bool:
-    return container.get("restartPolicy") == "Always"
+def _requests(container: Mapping[str, Any]) -> Amounts:
+    return amounts_from(container.get("resources", {}).get("requests", {}))
 
 
-def _total(containers: Iterable[Mapping[str, Any]]) -> Amounts:
-    total = Amounts()
-    for container in containers:
-        total = plus(total, amounts_from(container.get("resources", {}).get("requests", {})))
-    return total
+def _over(amounts: Amounts, pod_level: Mapping[str, str]) -> Amounts:
+    """A pod may ask for CPUs and memory as a whole; then what its containers ask is a part of that."""
+    asked = amounts_from(pod_level)
+    return Amounts(
+        asked.cpu_millis if "cpu" in pod_level else amounts.cpu_millis,
+        asked.memory_bytes if "memory" in pod_level else amounts.memory_bytes,
+        amounts.devices,
+    )
 
 
 def _larger(left: Amounts, right: Amounts) -> Amounts:

@@ -53,16 +53,60 @@ def test_why_a_pod_waits() -> None:
     assert pod_from(a_pod({"conditions": [condition]})).waiting_reason == "Unschedulable"
 
 
-def test_init_containers_count_when_they_are_larger_and_sidecars_always() -> None:
-    def asks(cpu: str, **more: Any) -> dict[str, Any]:
-        return {"name": "x", "resources": {"requests": {"cpu": cpu}}, **more}
+def asks(cpu: str, memory: str = "0", **more: Any) -> dict[str, Any]:
+    return {"name": "x", "resources": {"requests": {"cpu": cpu, "memory": memory}}, **more}
 
-    spec = {
-        "containers": [asks("1"), asks("500m")],
-        "initContainers": [asks("3"), asks("250m", restartPolicy="Always")],
-        "overhead": {"cpu": "50m"},
-    }
-    assert requests_of({"spec": spec}).cpu_millis == 3050
+
+SIDECAR = {"restartPolicy": "Always"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "millis"),
+    [
+        ({"containers": [asks("1"), asks("500m")]}, 1500),
+        ({"containers": [asks("1")], "initContainers": [asks("3")]}, 3000),
+        ({"containers": [asks("1")], "initContainers": [asks("250m", **SIDECAR)]}, 1250),
+        (
+            {
+                "containers": [asks("500m")],
+                "initContainers": [asks("1", **SIDECAR), asks("2")],
+            },
+            3000,
+        ),
+        (
+            {
+                "containers": [asks("500m")],
+                "initContainers": [asks("2"), asks("1", **SIDECAR)],
+            },
+            2000,
+        ),
+        ({"containers": [asks("1")], "overhead": {"cpu": "50m"}}, 1050),
+        (
+            {
+                "containers": [asks("500m")],
+                "resources": {"requests": {"cpu": "4"}},
+                "overhead": {"cpu": "50m"},
+            },
+            4050,
+        ),
+    ],
+    ids=[
+        "containers together",
+        "a larger init container",
+        "a sidecar runs on",
+        "beside the sidecars before it",
+        "not beside those after it",
+        "overhead",
+        "the pod's own word",
+    ],
+)
+def test_requests_are_what_kube_scheduler_reserves(spec: dict[str, Any], millis: int) -> None:
+    assert requests_of({"spec": spec}).cpu_millis == millis
+
+
+def test_the_pods_own_word_is_by_resource() -> None:
+    spec = {"containers": [asks("1", "1Gi")], "resources": {"requests": {"cpu": "2"}}}
+    assert requests_of({"spec": spec}) == Amounts(2000, 1024 * MIB, {})
 
 
 def test_a_node_is_ready_only_when_it_says_so() -> None:
