@@ -14,6 +14,8 @@ from haversack_trainer.contract.exits import ExitCode
 
 UNSCHEDULABLE_PATIENCE: Final = timedelta(seconds=60)
 """After this long kube-scheduler will not bind the pod where the plan has it: plan anew."""
+HUB_RESTARTS: Final = 3
+"""A hub that is restarted in place keeps its log; one that crashes on is worth trying elsewhere."""
 
 
 class Cause(StrEnum):
@@ -118,6 +120,7 @@ class _Judge:
     def __init__(self, job: Job, snapshot: Snapshot, pool_of: Mapping[int, str]) -> None:
         self._pool_of = pool_of
         self._max_restarts = job.spec.failure_policy.max_restarts
+        self._hub_patience = timedelta(seconds=job.spec.placement.timeout_seconds)
         self._nodes: dict[str, Node] = {node.name: node for node in snapshot.nodes}
         self._now: datetime = snapshot.now
         progress = snapshot.progress
@@ -128,7 +131,7 @@ class _Judge:
 
     def cause(self, pod: Pod) -> Cause | None:
         """Why the pod is given up; None if it is not. The first that applies."""
-        if pod.phase == "Succeeded":
+        if pod.phase == "Succeeded" and pod.role is Role.PEER:
             return Cause.UNFINISHED if self._run_goes_on else None
         signs = {
             Cause.NODE_LOST: self._node_is_lost(pod),
@@ -136,8 +139,9 @@ class _Judge:
             Cause.DELETED: pod.deleting,
             Cause.MOVED: pod.peer is not None and self._pool_of.get(pod.peer) != pod.pool,
             Cause.DISRUPTED: pod.disrupted,
-            Cause.FAILED: pod.phase == "Failed",
-            Cause.CRASHED: pod.role is Role.PEER and pod.restarts > self._max_restarts,
+            # A hub serves until it is told to go: one that ended by itself has failed.
+            Cause.FAILED: pod.phase in {"Failed", "Succeeded"},
+            Cause.CRASHED: self._crashes_on(pod),
             Cause.UNSCHEDULABLE: self._waits_too_long(pod),
         }
         return next((cause for cause, seen in signs.items() if seen), None)
@@ -148,12 +152,19 @@ class _Judge:
         node = self._nodes.get(pod.node)
         return node is None or not node.ready
 
+    def _crashes_on(self, pod: Pod) -> bool:
+        if pod.role is Role.PEER:
+            return pod.restarts > self._max_restarts
+        # Restarts over days are no loop: only the kubelet's back-off tells.
+        return pod.waiting_reason == "CrashLoopBackOff" and pod.restarts > HUB_RESTARTS
+
     def _waits_too_long(self, pod: Pod) -> bool:
+        # A peer waits for the node of its plan, the hub for any: a new pod helps it less.
+        patience = UNSCHEDULABLE_PATIENCE if pod.role is Role.PEER else self._hub_patience
         return (
-            pod.role is Role.PEER
-            and pod.waiting_reason == "Unschedulable"
+            pod.waiting_reason == "Unschedulable"
             and pod.created is not None
-            and self._now - pod.created > UNSCHEDULABLE_PATIENCE
+            and self._now - pod.created > patience
         )
 
 

@@ -42,6 +42,7 @@ class Condition:
 
     ACCEPTED: Final = "Accepted"
     PLACED: Final = "Placed"
+    HUB_READY: Final = "HubReady"
     PEERS_READY: Final = "PeersReady"
     GATE_PASSED: Final = "GatePassed"
     SUSPENDED: Final = "Suspended"

@@ -88,6 +88,9 @@ class ProgressStatus(Frozen):
     loss: Figure | None = Field(
         default=None, description="Mean training loss of the peers' newest reports."
     )
+    seen_time: Time | None = Field(
+        default=None, description="When the operator saw this, by its own clock."
+    )
 
 
 class TrafficStatus(Frozen):
@@ -140,8 +143,9 @@ class JobStatus(Frozen):
     conditions: list[ConditionEntry] = Field(
         default_factory=list,
         max_length=16,
-        description="Accepted, Placed, PeersReady, GatePassed, Suspended, CheckpointFresh, Ready, "
-        "Complete and Failed; Reconciling and Stalled only while they are true.",
+        description="Accepted, Placed, HubReady, PeersReady, GatePassed, Suspended, "
+        "CheckpointFresh, Ready, Complete and Failed; Reconciling and Stalled only while they are "
+        "true.",
     )
     peers_summary: str | None = Field(
         default=None, max_length=16, description="Ready and wanted peers, like 3/4."

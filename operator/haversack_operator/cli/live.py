@@ -63,6 +63,7 @@ _STATES: Final = (
     (names.Condition.SUSPENDED, "suspended"),
     (names.Condition.STALLED, "stalled: {message}"),
     (f"!{names.Condition.PLACED}", "waiting for a place: {message}"),
+    (f"!{names.Condition.HUB_READY}", "waiting for the hub: {message}"),
     (f"!{names.Condition.PEERS_READY}", "waiting for peers: {message}"),
     (names.Condition.READY, "training"),
 )

@@ -41,10 +41,10 @@ def running(job: Job, snapshot: Snapshot, settings: PodSettings, written: JobSta
     review = elasticity.review(job, snapshot, pool_of)
     ending = ending_of(job, snapshot, written, review)
     if ending is not None:
-        findings = Findings(review.healthy, snapshot.plan, ending=ending)
+        findings = Findings(review.healthy, review.hub, snapshot.plan, ending=ending)
         return Decision(told(job, snapshot, findings, Actions()), 0.0)
     if snapshot.missing_secrets:
-        findings = Findings(review.healthy, snapshot.plan, _rows(snapshot.plan))
+        findings = Findings(review.healthy, review.hub, snapshot.plan, _rows(snapshot.plan))
         return Decision(told(job, snapshot, findings, Actions()), WAIT_SECONDS)
     if snapshot.leftovers:
         wait = f"another job's {', '.join(snapshot.leftovers)} must go first"
@@ -59,6 +59,7 @@ def running(job: Job, snapshot: Snapshot, settings: PodSettings, written: JobSta
     )
     findings = Findings(
         healthy=review.healthy,
+        hub=review.hub,
         plan=placed.plan,
         rows=placed.rows,
         no_room=placed.no_room,

@@ -12,6 +12,7 @@ from haversack_operator.api.status import ConditionEntry, ConditionStatus, JobSt
 ORDER: Final = (
     Condition.ACCEPTED,
     Condition.PLACED,
+    Condition.HUB_READY,
     Condition.PEERS_READY,
     Condition.GATE_PASSED,
     Condition.SUSPENDED,
@@ -45,6 +46,11 @@ def true(type: str, reason: str, message: str = "") -> Draft:
 def false(type: str, reason: str, message: str = "") -> Draft:
     """The condition does not hold."""
     return Draft(type, ConditionStatus.FALSE, reason, message)
+
+
+def unknown(type: str, reason: str, message: str = "") -> Draft:
+    """The condition is not asked about now; its clock starts over when it is."""
+    return Draft(type, ConditionStatus.UNKNOWN, reason, message)
 
 
 def find(status: JobStatus, type: str) -> ConditionEntry | None:

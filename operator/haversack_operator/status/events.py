@@ -26,7 +26,9 @@ _GOOD: Final = frozenset(
 """Told of when they become true."""
 _BAD: Final = frozenset({Condition.FAILED, Condition.STALLED})
 """Told of, as a warning, when they become true."""
-_LOST: Final = frozenset({Condition.ACCEPTED, Condition.PLACED, Condition.PEERS_READY})
+_LOST: Final = frozenset(
+    {Condition.ACCEPTED, Condition.PLACED, Condition.HUB_READY, Condition.PEERS_READY}
+)
 """Told of when they turn false, or are false from the start for a reason that is not waiting."""
 _WAITING: Final = frozenset({"Starting", "Suspended", "Pending"})
 

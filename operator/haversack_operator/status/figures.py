@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from haversack_operator.api.status import (
     AdapterStatus,
     EvaluationStatus,
+    JobStatus,
     ProgressStatus,
     TrafficStatus,
     VerdictStatus,
@@ -34,7 +35,15 @@ def certain(value: float) -> str:
     return f"{value:.4g}"
 
 
-def progress_of(progress: RunProgress) -> ProgressStatus:
+def is_as_written(progress: RunProgress, old: JobStatus) -> bool:
+    """Whether the run says nothing that the status does not have already."""
+    if old.progress is None:
+        return False
+    seen = progress_of(progress, old.progress.seen_time), traffic_of(progress.peers)
+    return seen == (old.progress, old.traffic)
+
+
+def progress_of(progress: RunProgress, seen_time: str | None) -> ProgressStatus:
     """How far the run is."""
     rounds = max(progress.rounds, progress.round)
     newest = max((report.time for report in progress.peers), default=0.0)
@@ -45,6 +54,7 @@ def progress_of(progress: RunProgress) -> ProgressStatus:
         estimated_remaining_seconds=_remaining(progress, rounds),
         last_report_time=stamp(datetime.fromtimestamp(newest, UTC)) if newest > 0 else None,
         loss=figure(_mean(report.loss for report in progress.peers)),
+        seen_time=seen_time,
     )
 
 

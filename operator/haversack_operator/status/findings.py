@@ -23,6 +23,8 @@ class Findings:
 
     healthy: Mapping[int, Pod] = field(default_factory=dict)
     """The pod that each peer is counted on."""
+    hub: Pod | None = None
+    """The pod that serves the run log."""
     plan: PlanView | None = None
     """In force after this pass."""
     rows: tuple[Assignment, ...] = ()

@@ -7,12 +7,13 @@ from typing import Final
 
 from haversack_operator.api.names import Condition
 from haversack_operator.api.status import JobStatus
-from haversack_operator.snapshot import Job, Pod, Snapshot
+from haversack_operator.snapshot import Job, Pod, Role, Snapshot
 from haversack_trainer.contract.report import RunProgress
 from haversack_trainer.contract.spec import Approval
 
-from .conditions import Draft, false, find, is_true, true
+from .conditions import Draft, false, find, is_true, true, unknown
 from .findings import Findings
+from .standstill import standstill
 from .times import seconds_since
 
 STALE_PERIODS: Final = 2
@@ -20,6 +21,13 @@ _IMAGE: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName
 _CONFIG: Final = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 )
+
+_HUB_WORDS: Final = {
+    "ImagePull": "waits for its image",
+    "PodConfig": "cannot be started",
+    "Unschedulable": "finds no room on any node",
+    "HubCrashLoop": "crashes and is restarted",
+}
 
 
 def drafts_of(
@@ -32,6 +40,7 @@ def drafts_of(
     own = [
         _accepted(job, snapshot),
         _placed(job, findings),
+        _hub_ready(job, findings),
         _peers_ready(job, findings),
         *_gate(job, snapshot.progress),
         _suspended(job, snapshot),
@@ -71,6 +80,24 @@ def _placed(job: Job, findings: Findings) -> Draft:
     return false(Condition.PLACED, "Pending", findings.waits_for or "not placed yet")
 
 
+def _hub_ready(job: Job, findings: Findings) -> Draft:
+    if job.spec.suspend:
+        return unknown(Condition.HUB_READY, "Suspended", "a suspended job has no hub")
+    if not findings.rows:
+        return unknown(Condition.HUB_READY, "Pending", "the hub starts once peers are placed")
+    hub = findings.hub
+    if hub is None:
+        return false(Condition.HUB_READY, "Starting", "the hub's pod is being created")
+    if hub.ready:
+        return true(Condition.HUB_READY, "Serving", f"{hub.name} serves the run log")
+    reason = _trouble(hub)
+    if reason is None:
+        return false(Condition.HUB_READY, "Starting", f"the hub, {hub.name}, is starting")
+    return false(
+        Condition.HUB_READY, reason, f"the hub, {hub.name}, {_HUB_WORDS[reason]}: {_detail(hub)}"
+    )
+
+
 def _peers_ready(job: Job, findings: Findings) -> Draft:
     ready = ready_by_pool(findings)
     total = sum(ready.values())
@@ -85,8 +112,7 @@ def _peers_ready(job: Job, findings: Findings) -> Draft:
     for pod in findings.healthy.values():
         reason = _trouble(pod)
         if reason is not None:
-            detail = pod.message or pod.waiting_reason or f"exit code {pod.exit_code}"
-            return false(Condition.PEERS_READY, reason, f"{said}; {pod.name}: {detail}")
+            return false(Condition.PEERS_READY, reason, f"{said}; {pod.name}: {_detail(pod)}")
     return false(Condition.PEERS_READY, "Starting", said)
 
 
@@ -99,7 +125,13 @@ def _trouble(pod: Pod) -> str | None:
         return "PodConfig"
     if pod.waiting_reason == "Unschedulable":
         return "Unschedulable"
-    return "PeerCrashLoop" if pod.exit_code else None
+    if not pod.exit_code:
+        return None
+    return "PeerCrashLoop" if pod.role is Role.PEER else "HubCrashLoop"
+
+
+def _detail(pod: Pod) -> str:
+    return pod.message or pod.waiting_reason or f"exit code {pod.exit_code}"
 
 
 def _gate(job: Job, progress: RunProgress | None) -> Iterator[Draft]:
@@ -170,12 +202,12 @@ def _overall(
     obstacle = _obstacle(snapshot, own)
     if obstacle is None:
         gate = own.get(Condition.GATE_PASSED)
-        waits = gate is not None and gate.reason == "AwaitingApproval"
-        yield true(
-            Condition.READY,
-            "AwaitingApproval" if waits else "Training",
-            gate.message if gate is not None and waits else own[Condition.PEERS_READY].message,
-        )
+        if gate is not None and gate.reason == "AwaitingApproval":
+            yield true(Condition.READY, gate.reason, gate.message)
+            return
+        obstacle = standstill(job, snapshot, old)
+    if obstacle is None:
+        yield true(Condition.READY, "Training", own[Condition.PEERS_READY].message)
         return
     yield false(Condition.READY, obstacle.reason, obstacle.message)
     if obstacle.type == Condition.SUSPENDED and obstacle.reason == "Stopped":
@@ -192,13 +224,17 @@ def _obstacle(snapshot: Snapshot, own: dict[str, Draft]) -> Draft | None:
         return own[Condition.SUSPENDED]
     if snapshot.refusal:
         return false(Condition.READY, "Refused", snapshot.refusal)
-    chain = (Condition.ACCEPTED, Condition.PLACED, Condition.PEERS_READY)
+    chain = (Condition.ACCEPTED, Condition.PLACED, Condition.HUB_READY, Condition.PEERS_READY)
     return next((own[each] for each in chain if own[each].status == "False"), None)
 
 
 def _is_stuck(job: Job, snapshot: Snapshot, old: JobStatus, obstacle: Draft) -> bool:
-    """Waiting is fine for ``placement.timeoutSeconds``; a slow start is not being stuck."""
-    if obstacle.reason not in {"MissingSecret", "CannotPlace", "ImagePull", "PodConfig"}:
+    """Waiting is fine for ``placement.timeoutSeconds``; a peer's slow start is not being stuck, but a
+    hub has nothing to load."""
+    if obstacle.reason == "NoProgress":
+        return True
+    patient = {"MissingSecret", "CannotPlace", "ImagePull", "PodConfig"}
+    if obstacle.reason not in patient and obstacle.type != Condition.HUB_READY:
         return False
     waited = seconds_since(old, obstacle.type, "False", snapshot.now)
     return waited >= job.spec.placement.timeout_seconds

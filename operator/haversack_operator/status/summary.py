@@ -14,7 +14,7 @@ from haversack_operator.snapshot import Invalid, Job, PlanView, Pod, Snapshot
 from haversack_trainer.contract.report import RunProgress
 
 from .conditions import false, is_true, lay_over, true
-from .figures import adapter_of, evaluation_of, progress_of, traffic_of, verdict_of
+from .figures import adapter_of, evaluation_of, is_as_written, progress_of, traffic_of, verdict_of
 from .findings import Findings
 from .judge import drafts_of, num_wanted, ready_by_pool
 from .times import active_seconds, stamp
@@ -43,7 +43,7 @@ def summarise(job: Job, snapshot: Snapshot, findings: Findings) -> JobStatus:
     if findings.plan is not None:
         changes["placement"] = _placement(findings.plan)
     if snapshot.progress is not None:
-        changes |= _run(snapshot.progress)
+        changes |= _run(snapshot.progress, old, now)
     return old.model_copy(update=changes)
 
 
@@ -113,9 +113,10 @@ def _placement(plan: PlanView) -> PlacementStatus:
     )
 
 
-def _run(progress: RunProgress) -> dict[str, Any]:
+def _run(progress: RunProgress, old: JobStatus, now: str) -> dict[str, Any]:
+    before = old.progress if is_as_written(progress, old) else None
     changes: dict[str, Any] = {
-        "progress": progress_of(progress),
+        "progress": before or progress_of(progress, now),
         "traffic": traffic_of(progress.peers),
     }
     if progress.evaluation is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Final
 
@@ -25,7 +26,7 @@ def worth_writing(old: JobStatus, new: JobStatus, period_seconds: float) -> bool
         return old.progress != new.progress
     if old.progress.percent != new.progress.percent:
         return True
-    return _report_age(old.progress, new.progress) >= max(LEAST_SECONDS, period_seconds)
+    return _age(old.progress, new.progress) >= max(LEAST_SECONDS, period_seconds)
 
 
 def plan_rows(progress: RunProgress) -> PlanStatus:
@@ -44,8 +45,8 @@ def _row(report: PeerReport) -> PeerRow:
     )
 
 
-def _report_age(old: ProgressStatus, new: ProgressStatus) -> float:
-    """By the peers' own clock: a status that nobody reports on does not change."""
-    if old.last_report_time is None or new.last_report_time is None:
-        return LEAST_SECONDS if old.last_report_time != new.last_report_time else 0.0
-    return (parse(new.last_report_time) - parse(old.last_report_time)).total_seconds()
+def _age(old: ProgressStatus, new: ProgressStatus) -> float:
+    """By the operator's own clock, whichever way it was set."""
+    if old.seen_time is None or new.seen_time is None:
+        return math.inf
+    return abs((parse(new.seen_time) - parse(old.seen_time)).total_seconds())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from operator_builders import NODES, a_hub, a_job, a_peer, a_snapshot
+from operator_builders import NODES, NOW, a_hub, a_job, a_peer, a_snapshot
 
 from haversack_operator.elasticity import Cause, Review, review
 from haversack_operator.snapshot import Pod
@@ -54,8 +57,30 @@ def test_a_node_that_is_not_ready_is_lost() -> None:
     assert set(found.healthy) == {1}
 
 
-def test_the_hub_is_restarted_in_place_however_often() -> None:
-    assert judged(a_hub(restarts=99, exit_code=1, ready=False)).hub is not None
+LOOPS: Any = {"ready": False, "exit_code": 1, "waiting_reason": "CrashLoopBackOff"}
+NO_ROOM: Any = {"phase": "Pending", "ready": False, "waiting_reason": "Unschedulable"}
+
+
+@pytest.mark.parametrize(
+    ("hub", "cause"),
+    [
+        (a_hub(restarts=99), None),
+        (a_hub(restarts=99, ready=False, exit_code=1), None),
+        (a_hub(restarts=3, **LOOPS), None),
+        (a_hub(restarts=4, **LOOPS), Cause.CRASHED),
+        (a_hub(created=NOW - timedelta(seconds=600), **NO_ROOM), None),
+        (a_hub(created=NOW - timedelta(seconds=601), **NO_ROOM), Cause.UNSCHEDULABLE),
+        (a_hub(phase="Succeeded", ready=False, exit_code=0), Cause.FAILED),
+    ],
+)
+def test_a_hub_is_restarted_in_place_until_that_does_not_help(
+    hub: Pod, cause: Cause | None
+) -> None:
+    """Restarts in place keep the log; a fresh pod may land on another node."""
+    found = judged(hub)
+    assert [loss.cause for loss in found.losses] == ([] if cause is None else [cause])
+    assert (found.hub is None) is (cause is not None)
+    assert found.num_counted == 0
 
 
 def test_last_words_are_told() -> None:

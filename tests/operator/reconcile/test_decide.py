@@ -136,6 +136,14 @@ def test_a_lost_hub_is_made_anew() -> None:
     assert deleted(actions) == ["one-hub-0"]
 
 
+def test_a_hub_that_crashes_on_is_made_anew() -> None:
+    hub = a_hub(ready=False, restarts=4, exit_code=1, waiting_reason="CrashLoopBackOff")
+    actions = act(a_snapshot(pods=(hub, a_peer(0), a_peer(1))))
+    assert applied(actions) == ["one-hub-1"]
+    assert deleted(actions) == ["one-hub-0"]
+    assert condition(actions, "Ready") == ("False", "Starting")
+
+
 def test_peers_that_are_done_while_the_run_is_not_do_it_again() -> None:
     """The hub lost its log, and nobody is left to fill it: the newest checkpoint is the run."""
     done = (a_hub(), a_peer(0, phase="Succeeded", ready=False), a_peer(1))

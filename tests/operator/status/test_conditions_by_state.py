@@ -19,13 +19,11 @@ from operator_builders import (
     a_snapshot,
     a_verdict,
 )
+from status_cases import STATES
 
 from haversack_operator.cluster.base import Actions
 from haversack_operator.reconcile import decide
-from haversack_operator.snapshot import Invalid, Job, Snapshot
-
-EMPTY: dict[str, Any] = {"pods": (), "plan": None, "existing": frozenset()}
-LATE = timedelta(seconds=601)
+from haversack_operator.snapshot import Job, Snapshot
 
 
 def passes(snapshot: Snapshot, *later: timedelta) -> dict[str, Any]:
@@ -41,119 +39,6 @@ def passes(snapshot: Snapshot, *later: timedelta) -> dict[str, Any]:
 
 def conditions(body: dict[str, Any]) -> dict[str, str]:
     return {one["type"]: f"{one['status']} {one['reason']}" for one in body["status"]["conditions"]}
-
-
-GANG = a_job(placement={"minPeers": 2})
-IMAGE = a_peer(0, ready=False, phase="Pending", waiting_reason="ImagePullBackOff")
-CRASH = a_peer(0, ready=False, exit_code=1, restarts=1, message="out of memory")
-STATES: dict[str, tuple[Snapshot, tuple[timedelta, ...], str, dict[str, str]]] = {
-    "just placed": (a_snapshot(**EMPTY), (), "InProgress", {"Placed": "True PlanApplied"}),
-    "starting": (
-        a_snapshot(pods=(a_hub(), *(a_peer(peer, ready=False) for peer in range(2)))),
-        (LATE,),
-        "InProgress",
-        {"PeersReady": "False Starting", "Reconciling": "True Starting"},
-    ),
-    "training": (a_snapshot(progress=a_progress()), (), "Current", {"Ready": "True Training"}),
-    "training, one peer short": (
-        a_snapshot(pods=(a_hub(), CRASH, a_peer(1))),
-        (),
-        "Current",
-        {"Ready": "True Training"},
-    ),
-    "a crash loop": (
-        a_snapshot(GANG, pods=(a_hub(), CRASH, a_peer(1))),
-        (),
-        "InProgress",
-        {"PeersReady": "False PeerCrashLoop"},
-    ),
-    "no image yet": (
-        a_snapshot(GANG, pods=(a_hub(), IMAGE, a_peer(1))),
-        (),
-        "InProgress",
-        {"PeersReady": "False ImagePull"},
-    ),
-    "no image for long": (
-        a_snapshot(GANG, pods=(a_hub(), IMAGE, a_peer(1))),
-        (LATE,),
-        "Failed",
-        {"Stalled": "True ImagePull"},
-    ),
-    "no room yet": (
-        a_snapshot(nodes=(), **EMPTY),
-        (),
-        "InProgress",
-        {"Placed": "False CannotPlace"},
-    ),
-    "no room for long": (
-        a_snapshot(nodes=(), **EMPTY),
-        (LATE,),
-        "Failed",
-        {"Stalled": "True CannotPlace"},
-    ),
-    "a secret is missing": (
-        a_snapshot(missing_secrets=("keys",), **EMPTY),
-        (),
-        "InProgress",
-        {"Accepted": "False MissingSecret", "Reconciling": "True MissingSecret"},
-    ),
-    "a secret is missing for long": (
-        a_snapshot(missing_secrets=("keys",), **EMPTY),
-        (LATE,),
-        "Failed",
-        {"Stalled": "True MissingSecret"},
-    ),
-    "refused": (
-        a_snapshot(refusal="exceeded quota: tight"),
-        (),
-        "Failed",
-        {"Stalled": "True Refused"},
-    ),
-    "a namesake is still there": (
-        a_snapshot(leftovers=("Pod one--cpu-0-0",), **EMPTY),
-        (),
-        "InProgress",
-        {"Placed": "False Pending"},
-    ),
-    "stopping": (a_snapshot(a_job(suspend=True)), (), "InProgress", {"Suspended": "True Stopping"}),
-    "stopped": (
-        a_snapshot(a_job(suspend=True), pods=()),
-        (),
-        "InProgress",
-        {"Suspended": "True Stopped"},
-    ),
-    "waits for a person": (
-        a_snapshot(
-            a_job(evaluation={"gate": {"approval": "Manual"}}),
-            progress=a_progress(verdict=a_verdict()),
-        ),
-        (),
-        "Current",
-        {"Ready": "True AwaitingApproval", "GatePassed": "False AwaitingApproval"},
-    ),
-    "published": (
-        a_snapshot(progress=a_progress(verdict=a_verdict(), published=a_publication())),
-        (timedelta(0), LATE),
-        "Current",
-        {
-            "Complete": "True AdapterPublished",
-            "Ready": "True AdapterPublished",
-            "GatePassed": "True GatePassed",
-        },
-    ),
-    "gate failed": (
-        a_snapshot(progress=a_progress(verdict=a_verdict(passed=False))),
-        (timedelta(0), LATE),
-        "Failed",
-        {"Failed": "True GateFailed", "Stalled": "True GateFailed", "Complete": "False GateFailed"},
-    ),
-    "invalid": (
-        Snapshot(Invalid("one", "team", "uid", 3, "spec.model.uri: is missing"), NOW),
-        (),
-        "Failed",
-        {"Accepted": "False InvalidSpec", "Stalled": "True InvalidSpec"},
-    ),
-}
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -220,21 +105,32 @@ def test_progress_is_written_by_the_percent_or_by_the_clock() -> None:
     body = passes(a_snapshot(progress=a_progress(rounds=1000)))
     job = replace(a_job(), status=body["status"])
 
-    def writes(**more: Any) -> Actions:
-        return decide(a_snapshot(job, progress=a_progress(rounds=1000, **more)), SETTINGS).actions
+    def writes(after: float, **more: Any) -> Actions:
+        seen = a_snapshot(job, progress=a_progress(rounds=1000, **more))
+        return decide(replace(seen, now=NOW + timedelta(seconds=after)), SETTINGS).actions
 
-    def reports(seconds: float) -> tuple[Any, ...]:
-        time = NOW.timestamp() + seconds
-        return tuple(one.model_copy(update={"time": time}) for one in a_progress().peers)
-
-    assert writes(round=7, peers=reports(14)).status is None
-    by_clock = writes(round=7, peers=reports(15))
+    assert writes(14, round=7).status is None
+    assert writes(60, round=6).status is None
+    by_clock = writes(15, round=7)
     assert by_clock.status is not None
     assert by_clock.status["progress"]["round"] == 7
     assert by_clock.plan_status is not None
     assert by_clock.plan_status[0] == "one-plan-1"
     assert [row["peer"] for row in by_clock.plan_status[1]["peers"]] == [0, 1]
-    assert writes(round=16, peers=reports(1)).status is not None
+    assert writes(1, round=16).status is not None
+
+
+def test_a_peer_whose_clock_was_ahead_does_not_hold_up_what_is_written() -> None:
+    def reports(hours: int) -> tuple[Any, ...]:
+        time = (NOW + timedelta(hours=hours)).timestamp()
+        return tuple(one.model_copy(update={"time": time}) for one in a_progress().peers)
+
+    body = passes(a_snapshot(progress=a_progress(rounds=1000, peers=reports(2))))
+    job = replace(a_job(), status=body["status"])
+    later = a_snapshot(job, progress=a_progress(rounds=1000, round=7, peers=reports(0)))
+    status = decide(replace(later, now=NOW + timedelta(minutes=1)), SETTINGS).actions.status
+    assert status is not None
+    assert status["progress"]["round"] == 7
 
 
 def test_figures_are_strings_and_nan_is_left_out() -> None:
