@@ -62,6 +62,7 @@ class Review:
     pods are gone: the run log turns away a process that is older than the one it knows."""
     hub: Pod | None = None
     next_hub_attempt: int = 0
+    """It never falls back either: only a first hub may take an empty log for the run's."""
     unfit_nodes: frozenset[str] = frozenset()
     bad_job: str | None = None
     """A pod's own word on why the job cannot work as written."""
@@ -106,7 +107,10 @@ def review(job: Job, snapshot: Snapshot, pool_of: Mapping[int, str]) -> Review:
         losses=tuple(loss for loss in losses if not loss.pod.deleting or loss.grace_seconds == 0),
         next_attempt=attempts,
         hub=hub,
-        next_hub_attempt=hubs[-1].attempt + 1 if hubs else 0,
+        # Where there was a peer there was a hub, even if no status tells of it.
+        next_hub_attempt=max(
+            [job.hub_attempts, int(bool(attempts)), *(pod.attempt + 1 for pod in hubs)]
+        ),
         unfit_nodes=frozenset(
             pod.node for pod in snapshot.pods if pod.node and pod.exit_code == ExitCode.BAD_NODE
         ),

@@ -131,6 +131,11 @@ class Job:
         return tuple(self.status.get("attempts", ()))
 
     @property
+    def hub_attempts(self) -> int:
+        """How many pods the hub is known to have had, as last written."""
+        return int(self.status.get("hubAttempts", 0))
+
+    @property
     def run(self) -> str:
         return f"{self.namespace}.{self.name}.{self.uid[:8]}"
 

@@ -171,6 +171,7 @@ class JobStatus(Frozen):
         max_length=MAX_PEERS,
         description="How many pods each peer has had, by its number in the job.",
     )
+    hub_attempts: Count = Field(default=0, description="How many pods the hub has had.")
 
     def dump(self) -> dict[str, Any]:
         """The status as it is written: camelCase, absent where there is nothing to say."""

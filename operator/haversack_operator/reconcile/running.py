@@ -65,6 +65,7 @@ def running(job: Job, snapshot: Snapshot, settings: PodSettings, written: JobSta
         no_room=placed.no_room,
         # What is refused now was refused before, and is not counted again.
         attempts={} if snapshot.refusal else _attempts(review, placed),
+        hub_attempts=0 if snapshot.refusal else _hub_attempts(review, placed),
         starts=bool(placed.rows),
         num_replaced=review.num_counted,
     )
@@ -114,6 +115,10 @@ def _attempts(review: Review, placed: Placed) -> dict[int, int]:
     """Pods that each peer has had after this pass."""
     fresh = {row.peer for row in placed.rows} - review.healthy.keys()
     return {**review.next_attempt, **{peer: review.next_attempt.get(peer, 0) + 1 for peer in fresh}}
+
+
+def _hub_attempts(review: Review, placed: _Placed) -> int:
+    return review.next_hub_attempt + bool(review.hub is None and placed.rows)
 
 
 def _missing_pairs(pool_of: Mapping[int, str], snapshot: Snapshot) -> frozenset[str]:

@@ -36,6 +36,8 @@ class Findings:
     ending: Ending | None = None
     attempts: Mapping[int, int] = field(default_factory=dict)
     """How many pods each peer has had, those of this pass included."""
+    hub_attempts: int = 0
+    """The same of the hub."""
     starts: bool = False
     """Pods of peers are created in this pass."""
     num_replaced: int = 0

@@ -40,6 +40,7 @@ def summarise(job: Job, snapshot: Snapshot, findings: Findings) -> JobStatus:
     changes |= _times(job, snapshot, findings, old)
     changes["replacements"] = old.replacements + findings.num_replaced
     changes["attempts"] = _attempts(job, findings, old)
+    changes["hub_attempts"] = max(old.hub_attempts, findings.hub_attempts)
     if findings.plan is not None:
         changes["placement"] = _placement(findings.plan)
     if snapshot.progress is not None:

@@ -119,6 +119,10 @@ def test_every_pod_is_either_counted_on_given_up_or_already_going(pods: list[Pod
 
 def test_a_peer_whose_pods_are_all_gone_goes_on_counting() -> None:
     """The run log knows attempt 2, and turns away whoever comes with less."""
-    job = a_job(3, status={"attempts": [3, 0, 1]})
+    job = a_job(3, status={"attempts": [3, 0, 1], "hubAttempts": 2})
     found = review(job, a_snapshot(pods=(a_peer(2, attempt=4),)), POOLS)
     assert found.next_attempt == {0: 3, 2: 5}
+    assert found.next_hub_attempt == 2
+    assert review(job, a_snapshot(pods=(a_hub(attempt=6),)), POOLS).next_hub_attempt == 7
+    assert judged(a_peer(0)).next_hub_attempt == 1
+    assert judged().next_hub_attempt == 0

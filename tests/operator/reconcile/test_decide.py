@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from operator_builders import (
+    EVERYTHING,
     NODES,
     NOW,
     SETTINGS,
@@ -64,6 +65,24 @@ def test_attempts_are_remembered_for_when_no_pod_is_left() -> None:
     assert new.job.status["attempts"] == [1, 1]
     gone = replace(new, pods=(a_hub(),), plan=a_plan())
     assert applied(act(gone)) == ["one--cpu-0-1", "one--cpu-1-1"]
+
+
+def test_a_hub_that_vanished_is_not_taken_for_the_first() -> None:
+    """Attempt 0 would start an empty log at once, while peers still have the run's."""
+    new = told(a_snapshot(**EMPTY))
+    assert new.job.status["hubAttempts"] == 1
+    gone = replace(new, pods=(a_peer(0), a_peer(1)), plan=a_plan(), existing=EVERYTHING)
+    actions = act(gone)
+    assert applied(actions) == ["one-hub-1"]
+    assert actions.status is not None
+    assert actions.status["hubAttempts"] == 2
+
+
+def test_a_hub_that_was_refused_is_not_counted_again() -> None:
+    new = told(a_snapshot(**EMPTY))
+    again = act(replace(new, refusal="exceeded quota: tight"))
+    assert again.status is not None
+    assert again.status["hubAttempts"] == 1
 
 
 def test_a_new_job_gets_everything_in_the_order_it_is_needed() -> None:
