@@ -1,10 +1,13 @@
-"""Figures of a run as the status tells them. Decimals are strings: the API has no floats."""
+"""Figures of a run as the status tells them. Decimals are strings: the API has no floats.
+
+A hub may say anything that is of the right type; what the API would not take is bounded here.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from typing import Final
 
 from haversack_operator.api.status import (
     AdapterStatus,
@@ -22,7 +25,11 @@ from haversack_trainer.contract.report import (
     Verdict,
 )
 
-from .times import stamp
+from .times import stamp_of
+
+MAX_COUNT: Final = 2**63 - 1
+LONGEST_SECONDS: Final = 10.0**12
+"""Whoever says that a run takes longer does not know."""
 
 
 def figure(value: float | None) -> str | None:
@@ -35,6 +42,11 @@ def certain(value: float) -> str:
     return f"{value:.4g}"
 
 
+def count(value: int) -> int:
+    """A count that the API takes: of 64 bits, and never negative."""
+    return min(max(value, 0), MAX_COUNT)
+
+
 def is_as_written(progress: RunProgress, old: JobStatus) -> bool:
     """Whether the run says nothing that the status does not have already."""
     if old.progress is None:
@@ -45,14 +57,15 @@ def is_as_written(progress: RunProgress, old: JobStatus) -> bool:
 
 def progress_of(progress: RunProgress, seen_time: str | None) -> ProgressStatus:
     """How far the run is."""
-    rounds = max(progress.rounds, progress.round)
-    newest = max((report.time for report in progress.peers), default=0.0)
+    closed = count(progress.round)
+    rounds = max(count(progress.rounds), closed)
+    times = [stamped for report in progress.peers if (stamped := stamp_of(report.time))]
     return ProgressStatus(
-        round=progress.round,
+        round=closed,
         rounds=rounds,
-        percent=100 * progress.round // rounds if rounds else 0,
-        estimated_remaining_seconds=_remaining(progress, rounds),
-        last_report_time=stamp(datetime.fromtimestamp(newest, UTC)) if newest > 0 else None,
+        percent=100 * closed // rounds if rounds else 0,
+        estimated_remaining_seconds=_remaining(progress, rounds - closed),
+        last_report_time=max(times, default=None),
         loss=figure(_mean(report.loss for report in progress.peers)),
         seen_time=seen_time,
     )
@@ -62,8 +75,8 @@ def traffic_of(peers: Iterable[PeerReport]) -> TrafficStatus:
     """Bytes of all peers."""
     reports = tuple(peers)
     return TrafficStatus(
-        bytes_sent=sum(report.bytes_sent for report in reports),
-        bytes_received=sum(report.bytes_received for report in reports),
+        bytes_sent=count(sum(count(report.bytes_sent) for report in reports)),
+        bytes_received=count(sum(count(report.bytes_received) for report in reports)),
     )
 
 
@@ -72,7 +85,7 @@ def evaluation_of(evaluation: Evaluation) -> EvaluationStatus:
     return EvaluationStatus(
         loss=certain(evaluation.loss),
         accuracy=figure(evaluation.accuracy),
-        round=evaluation.round,
+        round=count(evaluation.round),
     )
 
 
@@ -93,13 +106,18 @@ def verdict_of(verdict: Verdict) -> VerdictStatus:
 def adapter_of(published: Publication) -> AdapterStatus:
     """Where the adapter is."""
     return AdapterStatus(
-        uri=published.uri, digest=published.digest, size_bytes=published.size_bytes
+        uri=published.uri[:2048],
+        digest=published.digest[:128],
+        size_bytes=count(published.size_bytes),
     )
 
 
 def _remaining(progress: RunProgress, rounds: int) -> int | None:
-    pace = _mean(report.seconds_per_round for report in progress.peers)
-    return None if pace is None else math.ceil(pace * (rounds - progress.round))
+    paces = (report.seconds_per_round for report in progress.peers)
+    pace = _mean(pace for pace in paces if pace is not None and pace >= 0)
+    if pace is None:
+        return None
+    return math.ceil(min(pace * rounds, LONGEST_SECONDS))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
 
 from haversack_operator.api.names import Condition
 from haversack_operator.api.status import JobStatus
 
 from .conditions import find
 
+NEVER: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+"""No year has five digits in RFC 3339."""
+
 
 def stamp(time: datetime) -> str:
     """RFC 3339 in UTC, whole seconds."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def stamp_of(seconds: float) -> str | None:
+    """Unix time as the API writes it; nothing for what is no time."""
+    known = 0 < seconds < NEVER
+    return stamp(datetime.fromtimestamp(seconds, UTC)) if known else None
 
 
 def parse(text: str) -> datetime:

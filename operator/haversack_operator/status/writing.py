@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from typing import Final
 
+from haversack_operator.api.job import MAX_PEERS
 from haversack_operator.api.plan import PeerRow, PlanStatus
 from haversack_operator.api.status import JobStatus, ProgressStatus
 from haversack_trainer.contract.report import PeerReport, RunProgress
 
-from .figures import figure
-from .times import parse, stamp
+from .figures import count, figure
+from .times import parse, stamp_of
 
 LEAST_SECONDS: Final = 10.0
 """Between two writes of nothing but progress."""
@@ -30,18 +30,19 @@ def worth_writing(old: JobStatus, new: JobStatus, period_seconds: float) -> bool
 
 
 def plan_rows(progress: RunProgress) -> PlanStatus:
-    """The peers' newest reports."""
-    return PlanStatus(peers=[_row(report) for report in progress.peers])
+    """The peers' newest reports, of peers that there can be, each once."""
+    known = {report.peer: report for report in progress.peers if 0 <= report.peer < MAX_PEERS}
+    return PlanStatus(peers=[_row(report) for report in known.values()])
 
 
 def _row(report: PeerReport) -> PeerRow:
     return PeerRow(
         peer=report.peer,
         state=report.state,
-        round=report.round,
+        round=count(report.round),
         loss=figure(report.loss),
-        bytes_sent=report.bytes_sent,
-        last_report_time=stamp(datetime.fromtimestamp(report.time, UTC)) if report.time else None,
+        bytes_sent=count(report.bytes_sent),
+        last_report_time=stamp_of(report.time),
     )
 
 
