@@ -5,23 +5,26 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-
-import yaml
 
 from haversack_operator.api import names
 from haversack_operator.api.faults import InvalidSpec
 from haversack_operator.api.job import JobSpec
 from haversack_operator.api.parse import parse_spec
+from haversack_operator.api.schema import without_nulls
+from haversack_operator.cluster.documents import DocumentError, Limits, read_documents
 
+from .metadata import fault
 from .words import InputError
 
 CREDENTIALS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 CLAIM: Final = re.compile(r"^pvc://([^/]+)")
 HERE: Final = "file://./"
+LIMITS: Final = Limits(size_bytes=2 * 2**20, values=50_000)
+"""An API server takes no object of more than 1.5 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +41,21 @@ def read(path: Path, claims: Path) -> JobDocument:
     ``file://./x`` is next to the file, ``pvc://claim/x`` is a folder below ``claims``, and a Secret with
     S3 credentials that the file does not have is made from the environment. Raises ``InputError``.
     """
-    documents = list(_documents(path))
+    documents = _documents(path)
     job = _at_home(_only_job(path, documents), path.resolve().parent, claims.resolve())
     spec = _checked(path, job)
     namespace = job["metadata"].get("namespace", "default")
     given = (body for body in documents if body.get("kind") == "Secret")
     secrets = [_in_namespace(secret, namespace) for secret in given]
     wanted = spec.storage.s3.secret_ref
-    if wanted and wanted.name not in {secret["metadata"].get("name") for secret in secrets}:
+    if wanted and wanted.name not in {secret["metadata"]["name"] for secret in secrets}:
         secrets.append(_from_environment(wanted.name, namespace, os.environ))
     return JobDocument(job, tuple(secrets))
 
 
 def read_spec(path: Path) -> JobSpec:
     """What the one job of a file asks for, for who runs nothing. Raises ``InputError``."""
-    job = _only_job(path, list(_documents(path)))
+    job = _only_job(path, _documents(path))
     return _checked(path, _at_home(job, path.resolve().parent, Path("claims").resolve()))
 
 
@@ -66,9 +69,11 @@ def _only_job(path: Path, documents: Sequence[dict[str, Any]]) -> dict[str, Any]
 
 def _checked(path: Path, job: Mapping[str, Any]) -> JobSpec:
     try:
-        return parse_spec(job)
+        spec = parse_spec(job)
     except InvalidSpec as error:
         raise InputError(f"{path}: {error}") from error
+    _refuse(path, [job])
+    return spec
 
 
 def _at_home(value: Any, base: Path, claims: Path) -> Any:
@@ -82,25 +87,30 @@ def _at_home(value: Any, base: Path, claims: Path) -> Any:
     return value
 
 
-def _documents(path: Path) -> Iterator[dict[str, Any]]:
+def _documents(path: Path) -> list[dict[str, Any]]:
+    """All of them, as the API server stores them: without what is null."""
     try:
-        for body in yaml.safe_load_all(path.read_text()):
-            if body is not None:
-                yield body if isinstance(body, dict) else {"kind": type(body).__name__}
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; name a file with a FineTuneJob") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML: {_where(error)}") from error
+        found = read_documents(path, LIMITS, f"a {names.JOB_KIND}")
+    except DocumentError as error:
+        raise InputError(str(error)) from error
+    bodies = [_object(body) for body in found]
+    _refuse(path, (body for body in bodies if body.get("kind") == "Secret"))
+    return bodies
 
 
-def _where(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or "it is not text"
-    return problem if mark is None else f"{problem}, line {mark.line + 1}"
+def _object(body: object) -> dict[str, Any]:
+    plain = without_nulls(body)
+    return plain if isinstance(plain, dict) else {"kind": type(body).__name__}
+
+
+def _refuse(path: Path, bodies: Iterable[Mapping[str, Any]]) -> None:
+    for body in bodies:
+        if (said := fault(body)) is not None:
+            raise InputError(f"{path}: {body['kind']}: {said}")
 
 
 def _in_namespace(secret: Mapping[str, Any], namespace: str) -> dict[str, Any]:
-    return {**secret, "metadata": {"namespace": namespace, **secret.get("metadata", {})}}
+    return {**secret, "metadata": {"namespace": namespace, **secret["metadata"]}}
 
 
 def _from_environment(name: str, namespace: str, environment: Mapping[str, str]) -> dict[str, Any]:

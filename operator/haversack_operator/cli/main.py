@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 from typing import Final
 
-from .words import BAD_INPUT, InputError, program
+from .words import BAD_INPUT, FAILED, INTERRUPTED, InputError, program
+
+MAX_SAID: Final = 200
 
 COMMANDS: Final = {
     "run": "train a job on this machine",
@@ -17,21 +21,46 @@ COMMANDS: Final = {
     "watch": "follow a job: peers, round, loss, bytes, time left",
     "report": "show or fetch a job's report",
     "approve": "let an adapter that passed its gate be published",
-    "generate": "write CRDs, the chart's copy and settings tables (for developers)",
+    "generate": "for developers of Haversack: write CRDs, the chart's copy and settings tables",
 }
 """Each is a module of this room with ``main(arguments) -> exit code``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
-    chosen = _parser().parse_args(arguments)
-    module = import_module(f"{__package__}.{chosen.command}")
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    if chosen.command is None:
+        parser.print_help()
+        return BAD_INPUT
     try:
+        module = import_module(f"{__package__}.{chosen.command}")
         code: int = module.main(chosen.arguments)
     except InputError as error:
-        print(f"{program(chosen.command)}: {error}", file=sys.stderr)
-        return BAD_INPUT
+        return _refused(chosen.command, str(error), BAD_INPUT)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001  the last resort: nobody is to read a traceback
+        return _refused(chosen.command, _unexpected(error), FAILED)
     return code
+
+
+def _refused(command: str, sentence: str, code: int) -> int:
+    print(f"{program(command)}: {sentence}", file=sys.stderr)
+    return code
+
+
+def _unexpected(error: Exception) -> str:
+    """One sentence, and where the rest of it is."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="haversack-", suffix=".txt", delete=False, errors="backslashreplace"
+    ) as file:
+        traceback.print_exception(error, file=file)
+    said = " ".join(str(error).split())[:MAX_SAID]
+    return (
+        f"this is a fault of Haversack's ({type(error).__name__}: {said}); please report it with "
+        f"the file {file.name}"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"haversack {version('haversack')}")
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "command", choices=COMMANDS, nargs="?", metavar="COMMAND", help=argparse.SUPPRESS
+    )
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from haversack_operator.api import names
@@ -23,6 +22,7 @@ from haversack_operator.snapshot import Amounts, Node, Taint
 from haversack_trainer.contract.base import Frozen
 
 from . import machine
+from .documents import DocumentError, Limits, read_documents
 from .kube_objects import node_from
 
 Amount = Annotated[
@@ -34,7 +34,10 @@ Amount = Annotated[
 LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
 ARCH_LABEL: Final = "kubernetes.io/arch"
 HOSTNAME_LABEL: Final = "kubernetes.io/hostname"
-MAX_BYTES: Final = 64 * 2**20
+LIMITS: Final = Limits(size_bytes=64 * 2**20, values=2_000_000)
+"""What ``kubectl get nodes -o yaml`` prints of some thousand nodes."""
+MAX_AMOUNT: Final = 2**50
+"""Bytes, or thousandths of a CPU: more than any node has, and the solvers can add it up."""
 
 
 class InventoryError(Exception):
@@ -92,22 +95,15 @@ def read_nodes(path: Path) -> tuple[Node, ...]:
     """The nodes of a file, in its order. Raises ``InventoryError``."""
     try:
         nodes = _nodes(_document(path))
+    except DocumentError as error:
+        raise InventoryError(str(error)) from error
     except (QuantityError, ValueError) as error:
         raise InventoryError(f"{path}: {error}") from error
     return nodes
 
 
 def _document(path: Path) -> Mapping[str, Any]:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"is over {MAX_BYTES >> 20} MiB; name a file with nodes")
-        documents = [one for one in yaml.safe_load_all(path.read_text()) if one is not None]
-    except OSError as error:
-        raise ValueError(f"{error.strerror}; name a file with nodes") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise ValueError(f"is not YAML{where}") from error
+    documents = read_documents(path, LIMITS, "nodes")
     if len(documents) != 1:
         raise ValueError(f"has {len(documents)} documents; one is wanted")
     document = documents[0]
@@ -150,10 +146,15 @@ def _from_body(body: object, where: str) -> Node:
         raise ValueError(f"{where} is not a Node; write the output of kubectl get nodes -o yaml")
     try:
         node = node_from(body)
+    except QuantityError as error:
+        raise ValueError(f"{where}.status.allocatable: {error}") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{where} is not a whole Node: {error!r}") from error
-    if not node.allocatable.cpu_millis or not node.allocatable.memory_bytes:
+    has = node.allocatable
+    if not has.cpu_millis or not has.memory_bytes:
         raise ValueError(f"{where}.status.allocatable: cpu and memory must be more than 0")
+    if max(has.cpu_millis, has.memory_bytes, *has.devices.values()) > MAX_AMOUNT:
+        raise ValueError(f"{where}.status.allocatable: has more than a node can have")
     return node
 
 
@@ -192,6 +193,8 @@ def _amount(read: Callable[[str], int], quantity: str, path: str, least: int = 0
         raise ValueError(f"{path}: {error}") from error
     if amount < least:
         raise ValueError(f"{path}: must be more than 0, is {quantity}")
+    if amount > MAX_AMOUNT:
+        raise ValueError(f"{path}: is more than a node can have: {quantity}")
     return amount
 
 
