@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from haversack_operator.cluster.local import LocalCluster
+from haversack_operator.cluster.local_lock import AlreadyRunning, running
 from haversack_operator.cluster.local_state import StateError, StateFile, admit
 
 from . import jobfile, live
@@ -71,16 +72,21 @@ def run(request: Request, hook: Hook | None = None) -> int:
 
 async def _train(request: Request, hook: Hook | None) -> tuple[str, Outcome]:
     given = jobfile.read(request.job, request.state_dir / "claims")
+    nodes = nodes_of(request.nodes)
     name = given.job["metadata"]["name"]
     folder = (request.state_dir / name).resolve()
     try:
-        saved = admit(given.job, StateFile(folder).read(), datetime.now(UTC))
+        with running(folder):
+            saved = admit(given.job, StateFile(folder).read(), datetime.now(UTC))
+            cluster = LocalCluster(saved, given.secrets, nodes, folder, _environment(os.environ))
+            return name, await Session(cluster, Screen(sys.stdout), hook).run()
+    except AlreadyRunning as error:
+        watch = f"{program('watch')} {name}{_state_dir(request)}"
+        raise InputError(
+            f"{name} is already running here (pid {error.pid}); watch it with: {watch}"
+        ) from error
     except StateError as error:
         raise InputError(str(error)) from error
-    cluster = LocalCluster(
-        saved, given.secrets, nodes_of(request.nodes), folder, _environment(os.environ)
-    )
-    return name, await Session(cluster, Screen(sys.stdout), hook).run()
 
 
 def _environment(own: Mapping[str, str]) -> dict[str, str]:
@@ -97,7 +103,10 @@ def _summary(
         yield f"logs      {folder / 'pods'}/*/log.txt"
     if outcome in {Outcome.SUSPENDED, Outcome.STOPPED}:
         nodes = f" --nodes {request.nodes}" if request.nodes else ""
-        state = f" --state-dir {request.state_dir}" if request.state_dir != STATE_DIR else ""
-        yield f"resume    {program('run')} {request.job}{nodes}{state}"
+        yield f"resume    {program('run')} {request.job}{nodes}{_state_dir(request)}"
     else:
-        yield f"report    {program('report')} {folder.name}"
+        yield f"report    {program('report')} {folder.name}{_state_dir(request)}"
+
+
+def _state_dir(request: Request) -> str:
+    return "" if request.state_dir == STATE_DIR else f" --state-dir {request.state_dir}"

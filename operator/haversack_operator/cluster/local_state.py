@@ -13,7 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import BaseModel, Field
+
 from haversack_operator.api import names
+from haversack_operator.api.faults import InvalidSpec
+from haversack_operator.api.parse import parse_spec
+from haversack_operator.api.status import JobStatus
 
 from .base import Manifest
 
@@ -32,6 +37,35 @@ class Saved:
     plans: tuple[dict[str, Any], ...] = ()
 
 
+class _Metadata(BaseModel):
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    creation_timestamp: datetime = Field(alias="creationTimestamp")
+
+
+class _Job(BaseModel):
+    metadata: _Metadata
+    status: JobStatus
+
+
+class _Named(BaseModel):
+    name: str
+
+
+class _Plan(BaseModel):
+    kind: str
+    metadata: _Named
+
+
+class _Kept(BaseModel):
+    """What must be there of what was kept."""
+
+    job: _Job
+    plans: list[_Plan]
+
+
 class StateFile:
     """``state.json`` in the job's own folder."""
 
@@ -41,12 +75,18 @@ class StateFile:
     def read(self) -> Saved | None:
         """What was kept, or None. Raises ``StateError`` when the file is damaged."""
         try:
-            found = json.loads(self.path.read_text())
-            return Saved(found["job"], tuple(found["plans"]))
-        except FileNotFoundError:
+            text = self.path.read_text()
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
+            raise StateError(f"{self.path} cannot be read: {error}") from error
+        try:
+            found = json.loads(text)
+            _Kept.model_validate(found)
+            parse_spec(found["job"])
+        except (ValueError, RecursionError, InvalidSpec) as error:
             raise StateError(f"{self.path} is damaged; delete it to start the job anew") from error
+        return Saved(found["job"], tuple(found["plans"]))
 
     def write(self, job: Manifest, plans: Iterable[Manifest]) -> None:
         """Replace what was kept, whole or not at all."""
@@ -92,9 +132,21 @@ def admit(job: Manifest, saved: Saved | None, now: datetime) -> Saved:
                 f"spec.{field} is not what the unfinished run of {before['name']} was started with; "
                 "put it back to resume, or give the job another name"
             )
+    wanted, had = _peers(body), _peers(saved.job)
+    if wanted != had:
+        raise StateError(
+            f"spec.pools: the peers.replicas add up to {wanted}, but the unfinished run of "
+            f"{before['name']} was started with {had}, into which its data is split; "
+            "put them back to resume, or give the job another name"
+        )
     kept = {name: before[name] for name in ("uid", "creationTimestamp")}
     metadata = {**body["metadata"], **kept, "generation": before["generation"] + 1}
     return Saved({**body, "metadata": metadata, "status": saved.job["status"]}, saved.plans)
+
+
+def _peers(job: Manifest) -> int:
+    """The sum of the pools' replicas, which is immutable."""
+    return sum(pool.get("peers", {}).get("replicas", 1) for pool in job["spec"].get("pools", ()))
 
 
 def finished(job: Mapping[str, Any]) -> bool:

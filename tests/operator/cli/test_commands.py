@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -11,17 +12,37 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from haversack_operator.cli.main import COMMANDS, main
+from haversack_operator.cluster.local_lock import running
 from haversack_operator.cluster.local_state import StateFile
 
 HEAVY = ("numpy", "torch", "kopf", "aiohttp", "kubernetes", "highspy", "cryptography", "boto3")
 
 
+SPEC: dict[str, Any] = {
+    "model": {"uri": "file:///m", "task": "SequenceClassification"},
+    "dataset": {"uri": "file:///d.jsonl"},
+    "method": {"type": "SPSA"},
+    "pools": [{"name": "cpu"}],
+    "storage": {"uri": "file:///nowhere"},
+}
+META = {
+    "name": "mine",
+    "namespace": "default",
+    "uid": "u-1",
+    "generation": 1,
+    "creationTimestamp": "2026-01-01T00:00:00Z",
+}
+
+
 def a_job(**changes: Any) -> dict[str, Any]:
     return {
-        "metadata": {"name": "mine", "namespace": "default", "uid": "u-1"},
-        "spec": {"method": {"type": "SPSA"}, "storage": {"uri": "file:///nowhere"}, **changes},
+        "apiVersion": "haversack.dev/v1alpha1",
+        "kind": "FineTuneJob",
+        "metadata": META,
+        "spec": {**SPEC, **changes},
         "status": {},
     }
 
@@ -31,8 +52,19 @@ def keep(folder: Path, job: Mapping[str, Any]) -> Path:
     return folder
 
 
+def condition(kind: str, reason: str = "Done", message: str = "", value: str = "True") -> Any:
+    return {
+        "type": kind,
+        "status": value,
+        "observedGeneration": 1,
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+        "reason": reason,
+        "message": message,
+    }
+
+
 def over(kind: str) -> dict[str, Any]:
-    return {"conditions": [{"type": kind, "status": "True", "reason": "Done", "message": ""}]}
+    return {"conditions": [condition(kind)]}
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,10 +208,47 @@ def test_a_job_that_is_nowhere_is_said_in_kubectls_words(
     assert "no kubectl" in capsys.readouterr().err
 
 
+DAMAGED = {
+    "half": "{",
+    "deep": "[" * 100_000,
+    "a list": "[]",
+    "no job": '{"plans": []}',
+    "odd metadata": json.dumps({"job": {**a_job(), "metadata": {"name": 5}}, "plans": []}),
+    "odd spec": json.dumps({"job": a_job(pools=5), "plans": []}),
+    "odd status": json.dumps({"job": {**a_job(), "status": {"progress": 5}}, "plans": []}),
+    "odd plans": json.dumps({"job": a_job(), "plans": [5]}),
+}
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_state_says_what_to_delete(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
     file = StateFile(keep(tmp_path, a_job()) / "mine")
-    file.path.write_text("{")
+    file.path.write_text(text)
     assert main(["watch", "mine", "--state-dir", str(tmp_path)]) == 2
     assert "is damaged; delete it" in capsys.readouterr().err
+
+
+def a_file(folder: Path, **changes: Any) -> Path:
+    path = folder / "job.yaml"
+    path.write_text(yaml.safe_dump({**a_job(**changes), "metadata": {"name": "mine"}}))
+    return path
+
+
+def test_a_job_runs_once_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with running(tmp_path / "mine"):
+        assert main(["run", str(a_file(tmp_path)), "--state-dir", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"haversack run: mine is already running here (pid {os.getpid()}); "
+        f"watch it with: haversack watch mine --state-dir {tmp_path}\n"
+    )
+
+
+def test_a_state_folder_that_cannot_be_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(a_file(tmp_path)), "--state-dir", "/proc/x"]) == 2
+    told = capsys.readouterr().err
+    assert "/proc/x/mine cannot be used as a state folder" in told
+    assert len(told.splitlines()) == 1

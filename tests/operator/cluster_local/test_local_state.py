@@ -13,13 +13,33 @@ from haversack_operator.cluster.local_state import Saved, StateError, StateFile,
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def a_job(**spec: Any) -> dict[str, Any]:
-    return {"kind": "FineTuneJob", "metadata": {"name": "mine"}, "spec": {"model": "m", **spec}}
+def a_job(**changes: Any) -> dict[str, Any]:
+    spec = {
+        "model": {"uri": "file:///m", "task": "SequenceClassification"},
+        "dataset": {"uri": "file:///d.jsonl"},
+        "method": {"type": "SPSA"},
+        "pools": [{"name": "cpu", "peers": {"replicas": 2}}],
+        "storage": {"uri": "file:///nowhere"},
+    }
+    return {
+        "apiVersion": "haversack.dev/v1alpha1",
+        "kind": "FineTuneJob",
+        "metadata": {"name": "mine"},
+        "spec": {**spec, **changes},
+    }
 
 
 def with_condition(saved: Saved, kind: str) -> Saved:
-    entry = {"type": kind, "status": "True"}
-    return Saved({**saved.job, "status": {"conditions": [entry]}}, ({"kind": "FineTunePlan"},))
+    entry = {
+        "type": kind,
+        "status": "True",
+        "observedGeneration": 1,
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+        "reason": "Done",
+        "message": "",
+    }
+    plan = {"kind": "FineTunePlan", "metadata": {"name": "mine-plan-1"}}
+    return Saved({**saved.job, "status": {"conditions": [entry]}}, (plan,))
 
 
 def test_a_first_run_is_new() -> None:
@@ -51,6 +71,16 @@ def test_what_may_not_change_is_named() -> None:
     before = admit(a_job(), None, NOW)
     with pytest.raises(StateError, match=r"spec\.model is not what the unfinished run of mine"):
         admit(a_job(model="other"), before, NOW)
+
+
+def test_the_peers_may_move_between_pools_but_not_change_their_number() -> None:
+    before = admit(a_job(), None, NOW)
+    pools = [{"name": "cpu"}, {"name": "gpu", "peers": {"replicas": 1}}]
+    assert admit(a_job(pools=pools), before, NOW).job["spec"]["pools"] == pools
+    with pytest.raises(
+        StateError, match=r"spec\.pools: the peers\.replicas add up to 3, .* with 2"
+    ):
+        admit(a_job(pools=[{"name": "cpu", "peers": {"replicas": 3}}]), before, NOW)
 
 
 def test_the_file_gives_back_what_was_kept(tmp_path: Path) -> None:
