@@ -4,7 +4,7 @@ from .conditions import is_true
 from .events import transitions
 from .findings import Ending, Findings
 from .judge import needs_approval
-from .summary import read_status, summarise, summarise_invalid
+from .summary import read_status, summarise, summarise_invalid, summarise_stall
 from .times import active_seconds, parse, seconds_since
 from .writing import plan_rows, worth_writing
 
@@ -20,6 +20,7 @@ __all__ = [
     "seconds_since",
     "summarise",
     "summarise_invalid",
+    "summarise_stall",
     "transitions",
     "worth_writing",
 ]

@@ -13,7 +13,7 @@ from haversack_operator.api.status import JobStatus, PlacementStatus, PoolStatus
 from haversack_operator.snapshot import Invalid, Job, PlanView, Pod, Snapshot
 from haversack_trainer.contract.report import RunProgress
 
-from .conditions import false, is_true, lay_over, true
+from .conditions import Draft, false, is_true, lay_over, true
 from .figures import adapter_of, evaluation_of, is_as_written, progress_of, traffic_of, verdict_of
 from .findings import Findings
 from .judge import drafts_of, num_wanted, ready_by_pool
@@ -50,12 +50,16 @@ def summarise(job: Job, snapshot: Snapshot, findings: Findings) -> JobStatus:
 
 def summarise_invalid(job: Invalid, snapshot: Snapshot) -> JobStatus:
     """The status of a job that makes no sense. Its pods are left alone."""
+    refused = false(Condition.ACCEPTED, "InvalidSpec", job.why)
+    return summarise_stall(job, snapshot, "InvalidSpec", job.why, refused)
+
+
+def summarise_stall(
+    job: Job | Invalid, snapshot: Snapshot, reason: str, why: str, *more: Draft
+) -> JobStatus:
+    """The status of a job that a person has to look at; all else stays as it was."""
     old = read_status(job.status)
-    drafts = (
-        false(Condition.ACCEPTED, "InvalidSpec", job.why),
-        false(Condition.READY, "InvalidSpec", job.why),
-        true(Condition.STALLED, "InvalidSpec", job.why),
-    )
+    drafts = (*more, false(Condition.READY, reason, why), true(Condition.STALLED, reason, why))
     conditions = lay_over(old, drafts, job.generation, stamp(snapshot.now))
     return old.model_copy(update={"observed_generation": job.generation, "conditions": conditions})
 
