@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from haversack_operator.api.job import QUANTITY_PATTERN
 from haversack_operator.api.schema import Schema
 from haversack_trainer.contract.base import DECIMAL_PATTERN
 
@@ -26,6 +25,8 @@ class Bound:
 
 SAMPLES: Final = {"spec.pools[].tolerations[]": {"operator": "Exists"}}
 """Objects that need more than the fields they require."""
+QUANTITIES: Final = {"cpu": "1", "memory": "1Mi"}
+"""By the field's name: only a rule knows what a quantity may be."""
 
 
 def bounds(schema: Schema, path: str) -> Iterator[Bound]:
@@ -45,7 +46,7 @@ def a_text(schema: Schema, length: int) -> str | None:
         return "/".join(("a" * max(1, length - 64), "a" * min(63, length - 2)))
     if schema.get("format") == "date-time":
         return None
-    return "1" * length if pattern == QUANTITY_PATTERN else "a" * length
+    return "a" * length
 
 
 def a_value(schema: Schema) -> Any:
@@ -79,7 +80,8 @@ def _integer(schema: Schema, path: str) -> Iterator[Bound]:
 
 
 def _string(schema: Schema, path: str) -> Iterator[Bound]:
-    good = a_value(schema)
+    quantity = QUANTITIES.get(path.rpartition(".")[2])
+    good = quantity or a_value(schema)
     yield Bound(path, "type", good, 1)
     if "enum" in schema:
         yield Bound(path, "enum", good, "Nonsense")
@@ -88,8 +90,9 @@ def _string(schema: Schema, path: str) -> Iterator[Bound]:
         yield Bound(path, "pattern", good, "no such thing!")
     if "format" in schema:
         yield Bound(path, "format", good, "yesterday")
-    longest = a_text(schema, schema["maxLength"])
-    yield Bound(path, "maxLength", longest or good, (longest or "1" * schema["maxLength"]) + "a")
+    most = schema["maxLength"]
+    longest = quantity.zfill(most) if quantity else a_text(schema, most)
+    yield Bound(path, "maxLength", longest or good, (longest or "1" * most) + "a")
     shortest = schema.get("minLength", 0)
     if shortest:
         yield Bound(path, "minLength", a_text(schema, shortest) or good, "s3://ab"[: shortest - 1])

@@ -9,6 +9,28 @@ from job_cases import Case, pools
 _TOLERATIONS: Final = "spec.pools[].tolerations"
 _SELECTOR: Final = "spec.pools[].nodeSelector"
 _MIN_PEERS: Final = "spec.placement.minPeers"
+_POOL: Final = "spec.pools[]."
+_CPUS: Final = (
+    ("1m", "0"),
+    ("0.001", "0.000"),
+    ("100000", "100001"),
+    ("100000000m", "100000001m"),
+    ("2", "2Gi"),
+    ("0.5", "0.5m"),
+    ("1.5", "two"),
+    ("500m", "500m\n"),
+)
+_MEMORIES: Final = (
+    ("1Mi", "1m"),
+    ("1048576", "1048575"),
+    ("1Pi", "1.001Pi"),
+    ("1.125P", "1.126P"),
+    ("1.5Gi", "0Gi"),
+    ("2G", "2Ei"),
+    ("2000000k", "2e9"),
+    ("0.5Ti", "8GiB"),
+    ("2Gi", "9999999999Pi"),
+)
 
 POOL_CASES: Final = (
     Case(
@@ -37,19 +59,13 @@ POOL_CASES: Final = (
     ),
     Case("no peer at all", {}, {"spec.pools": pools((0, 0))}, "may not exceed the sum"),
     *(
-        Case(
-            f"no {resource}",
-            {f"spec.pools[].resources.{resource}": "1m"},
-            {f"spec.pools[].resources.{resource}": "0.0"},
-            "must be above 0",
+        Case(f"{path} {bad}", {_POOL + path: good}, {_POOL + path: bad}, says)
+        for path, says, pairs in (
+            ("resources.cpu", "cpu: write 1m to 100000 CPUs", _CPUS),
+            ("resources.memory", "memory: write 1Mi to 1Pi", _MEMORIES),
+            ("accelerator.memory", "omit it where any device will do", _MEMORIES),
         )
-        for resource in ("cpu", "memory")
-    ),
-    Case(
-        "a device without memory",
-        {"spec.pools[].accelerator.memory": "8Gi"},
-        {"spec.pools[].accelerator.memory": "0Gi"},
-        "omit it",
+        for good, bad in pairs
     ),
     *(
         Case(f"selector {bad[:12]}", {_SELECTOR: {good: "v"}}, {_SELECTOR: {bad: "v"}}, "nodeSel")

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from haversack_operator.api.job import QUANTITY_PATTERN
 from haversack_operator.api.schema import Schema, structural
 from haversack_trainer.contract.base import DECIMAL_PATTERN, NAME_LABEL_PATTERN
 
@@ -34,7 +33,6 @@ _WORDS: Final[Mapping[str, str]] = {
 
 _LIKE: Final[Mapping[str, str]] = {
     DECIMAL_PATTERN: 'a decimal, like "0.05"',
-    QUANTITY_PATTERN: "a quantity, like 500m or 8Gi",
     NAME_LABEL_PATTERN: "lower-case letters, digits and single '-', like gpu-1",
 }
 """Patterns that people meet often, in words."""

@@ -18,8 +18,8 @@ from haversack_trainer.contract.spec import (
     TrainingSpec,
 )
 
-QUANTITY_PATTERN: Final = r"^[0-9]+(\.[0-9]{1,3})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
-Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=20)]
+Quantity = Annotated[str, Field(max_length=20)]
+"""``rules`` says what one may be: a rule has a message, a pattern shows itself."""
 LabelValue = Annotated[
     str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)
 ]
@@ -65,8 +65,12 @@ class Accelerator(Frozen):
 class Resources(Frozen):
     """Requests of a peer; memory is its limit, too."""
 
-    cpu: Quantity = Field(default="1", description="CPU request.")
-    memory: Quantity = Field(default="2Gi", description="Memory request and limit.")
+    cpu: Quantity = Field(
+        default="1", description="CPU request: 1m to 100000, like 2, 0.5 or 500m."
+    )
+    memory: Quantity = Field(
+        default="2Gi", description="Memory request and limit: 1Mi to 1Pi, like 8Gi."
+    )
 
 
 class PeerCount(Frozen):

@@ -60,6 +60,34 @@ def _address(path: str, *, optional: bool = False) -> Rule:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Quantities from ``least`` to ``most``; sums over all peers of a job stay far below 2^63."""
+
+    pattern: str
+    least: str
+    most: str
+
+    def cel(self, field: str) -> str:
+        return (
+            f"{field}.matches(r'^{self.pattern}$') "
+            f"&& quantity({field}).compareTo(quantity('{self.least}')) >= 0 "
+            f"&& quantity({field}).compareTo(quantity('{self.most}')) <= 0"
+        )
+
+    def holds(self, quantity: str) -> bool:
+        if not re.fullmatch(self.pattern, quantity, re.ASCII):
+            return False
+        return to_millis(self.least) <= to_millis(quantity) <= to_millis(self.most)
+
+
+_CPU: Final = _Range(r"[0-9]+(m|\.[0-9]{1,3})?", "1m", "100000")
+_MEMORY: Final = _Range(r"[0-9]+(\.[0-9]{1,3})?(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?", "1Mi", "1Pi")
+_MEMORY_WORDS: Final = (
+    "write 1Mi to 1Pi, as bytes or with a suffix Ki, Mi, Gi, Ti, Pi, k, M, G, T or P, like 8Gi"
+)
+
+
 def _replicas(spec: JobSpec) -> int:
     return sum(pool.peers.replicas for pool in spec.pools)
 
@@ -214,16 +242,21 @@ _POOLS: Final = (
     ),
     Rule(
         "spec.pools[].resources",
-        "quantity(self.cpu).isGreaterThan(quantity('0')) "
-        "&& quantity(self.memory).isGreaterThan(quantity('0'))",
-        lambda asked: to_millis(asked.cpu) > 0 and to_millis(asked.memory) > 0,
-        "cpu and memory: must be above 0",
+        _CPU.cel("self.cpu"),
+        lambda asked: _CPU.holds(asked.cpu),
+        "cpu: write 1m to 100000 CPUs, like 2, 0.5 or 500m",
+    ),
+    Rule(
+        "spec.pools[].resources",
+        _MEMORY.cel("self.memory"),
+        lambda asked: _MEMORY.holds(asked.memory),
+        f"memory: {_MEMORY_WORDS}",
     ),
     Rule(
         "spec.pools[].accelerator",
-        "!has(self.memory) || quantity(self.memory).isGreaterThan(quantity('0'))",
-        lambda device: device.memory is None or to_millis(device.memory) > 0,
-        "memory: must be above 0; omit it where any device will do",
+        f"!has(self.memory) || ({_MEMORY.cel('self.memory')})",
+        lambda device: device.memory is None or _MEMORY.holds(device.memory),
+        f"memory: {_MEMORY_WORDS}; omit it where any device will do",
     ),
     Rule(
         "spec.pools[]",

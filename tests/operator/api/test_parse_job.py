@@ -44,7 +44,7 @@ def test_one_side_of_each_rule_and_bound_is_accepted(case: Case) -> None:
         ({"spec.method.decLoRA": 3}, "spec.method.decLoRA: must be an object, is 3"),
         ({"spec.pools[].peers.replicas": "4"}, "spec.pools[0].peers.replicas: must be a whole"),
         ({"spec.pools[].name": "Edge"}, "spec.pools[0].name: must be lower-case letters, digits"),
-        ({"spec.pools[].resources.cpu": "two"}, "spec.pools[0].resources.cpu: must be a quantity"),
+        ({"spec.pools[].resources.cpu": "two"}, "spec.pools[0].resources.cpu: write 1m to 100000"),
         ({"spec.adapter.lora.dropout": "5 %"}, "spec.adapter.lora.dropout: must be a decimal"),
         ({"spec.pools[].name": "x" * 999_999}, "spec.pools[0].name: must have at most 20"),
         ({"spec.suspend": b"yes"}, "spec: Object of type bytes is not JSON serializable; put"),
