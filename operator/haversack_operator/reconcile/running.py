@@ -117,7 +117,7 @@ def _attempts(review: Review, placed: Placed) -> dict[int, int]:
     return {**review.next_attempt, **{peer: review.next_attempt.get(peer, 0) + 1 for peer in fresh}}
 
 
-def _hub_attempts(review: Review, placed: _Placed) -> int:
+def _hub_attempts(review: Review, placed: Placed) -> int:
     return review.next_hub_attempt + bool(review.hub is None and placed.rows)
 
 

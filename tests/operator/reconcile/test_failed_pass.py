@@ -31,6 +31,9 @@ class Seen:
     async def observe(self, key: Key, now: datetime) -> Snapshot:
         return self.snapshot
 
+    def claim(self, key: Key, snapshot: Snapshot, actions: Actions) -> bool:
+        return True
+
     async def apply(self, key: Key, actions: Actions) -> None:
         self.applied.append(actions)
         if self.refusal is not None:
