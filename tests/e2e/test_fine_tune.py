@@ -109,7 +109,7 @@ def test_spsa_loses_a_process_on_the_way(world: E2eWorld, tiny: Tiny, tmp_path: 
     world.apply("spsa", job)
     name = job["metadata"]["name"]
     world.wait_round("spsa", name, 10)
-    world.agent.crash(f"{name}-arm-1-0")
+    world.agent.crash(f"{name}--arm-1-0")
     status = world.wait("spsa", name, lambda s: condition(s, "Complete") == "True")
     adapter = world.download(status["adapter"]["uri"], tmp_path / "adapter")
     scores = world.scores(tiny.model, adapter, tiny.held_out)
