@@ -15,9 +15,9 @@ from haversack_operator.snapshot import Node, Taint
 from .demand import Candidate, PeerKind
 
 ARCH_LABEL: Final = "kubernetes.io/arch"
-GFD_MEMORY: Final = "nvidia.com/gpu.memory"
-"""Per device, in MiB, as written by NVIDIA's GPU feature discovery."""
-GFD_REPLICAS: Final = "nvidia.com/gpu.replicas"
+GFD_MEMORY: Final = "{resource}.memory"
+"""Per device, in MiB, as written by NVIDIA's GPU feature discovery; a MIG slice has its own."""
+GFD_REPLICAS: Final = "{resource}.replicas"
 """Time-slicing multiplies devices, not their memory."""
 UNIFIED_HEADROOM_PERCENT: Final = 15
 """Part of a unified memory that CUDA, display and system need beside the pods."""
@@ -56,8 +56,13 @@ class Room:
     cpu_millis: int
     memory_bytes: int
     unified: bool
-    device_memory: int | None
-    """Of one device; None when nobody labelled it."""
+
+    def device_memory(self, resource_name: str) -> int | None:
+        """Of one device; None when nobody labelled it."""
+        labelled = _labelled_memory(self.node, resource_name)
+        if self.unified:
+            return min(self.memory_bytes, labelled or self.memory_bytes)
+        return labelled
 
     def devices(self, resource_name: str) -> int:
         have = self.node.allocatable.devices.get(resource_name, 0)
@@ -69,14 +74,11 @@ def room_of(node: Node) -> Room:
     unified = node.labels.get(NODE_UNIFIED_MEMORY) == "true"
     total = node.allocatable.memory_bytes
     usable = total - total * UNIFIED_HEADROOM_PERCENT // 100 if unified else total
-    memory = max(0, usable - node.used.memory_bytes)
-    labelled = _labelled_memory(node)
     return Room(
         node=node,
         cpu_millis=max(0, node.allocatable.cpu_millis - node.used.cpu_millis),
-        memory_bytes=memory,
+        memory_bytes=max(0, usable - node.used.memory_bytes),
         unified=unified,
-        device_memory=min(memory, labelled or memory) if unified else labelled,
     )
 
 
@@ -133,11 +135,12 @@ def _by_device(kind: PeerKind, room: Room) -> Iterator[Misfit]:
         return
     if (free := room.devices(ask.resource_name)) < ask.count:
         yield Misfit(Obstacle.DEVICES, free, ask.count)
-    if room.device_memory is None:
+    have = room.device_memory(ask.resource_name)
+    if have is None:
         if ask.memory_bytes:
             yield Misfit(Obstacle.DEVICE_MEMORY_UNKNOWN)
-    elif not room.unified and room.device_memory < ask.memory_bytes:
-        yield Misfit(Obstacle.DEVICE_MEMORY, room.device_memory, ask.memory_bytes)
+    elif not room.unified and have < ask.memory_bytes:
+        yield Misfit(Obstacle.DEVICE_MEMORY, have, ask.memory_bytes)
 
 
 def _by_amount(kind: PeerKind, room: Room) -> Iterator[Misfit]:
@@ -155,16 +158,18 @@ def _peak_limit(kind: PeerKind, room: Room) -> int | None:
     """Bytes that a step may take: the device's memory, or the pod's limit where memory is one."""
     if kind.devices is None or room.unified:
         return kind.memory_bytes
-    return room.device_memory
+    return room.device_memory(kind.devices.resource_name)
 
 
-def _labelled_memory(node: Node) -> int | None:
+def _labelled_memory(node: Node, resource: str) -> int | None:
+    """The administrator's word, else what was found out about this very resource."""
+    found = GFD_MEMORY.format(resource=resource)
     try:
         if NODE_ACCELERATOR_MEMORY in node.labels:
             return to_bytes(node.labels[NODE_ACCELERATOR_MEMORY])
-        if GFD_MEMORY in node.labels:
-            shared_by = max(1, int(node.labels.get(GFD_REPLICAS, "1")))
-            return int(node.labels[GFD_MEMORY]) * 2**20 // shared_by
+        if found in node.labels:
+            replicas = node.labels.get(GFD_REPLICAS.format(resource=resource), "1")
+            return int(node.labels[found]) * 2**20 // max(1, int(replicas))
     except (QuantityError, ValueError):
         # A label that makes no sense says nothing.
         return None

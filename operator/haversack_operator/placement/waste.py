@@ -62,18 +62,18 @@ def _share(kind: PeerKind, room: Room) -> Fraction:
 
 def _device_memory(kind: PeerKind, room: Room) -> int:
     """Memory of all free devices that is not the node's own."""
-    if room.unified or not room.device_memory:
+    if room.unified:
         return 0
     names = {kind.devices.resource_name} if kind.devices else room.node.allocatable.devices
-    return room.device_memory * sum(room.devices(name) for name in names)
+    return sum((room.device_memory(name) or 0) * room.devices(name) for name in names)
 
 
 def _used_on_devices(kind: PeerKind, room: Room, candidate: Candidate) -> int:
     """What of it the peer fills: its peak, else what it asked for, else all."""
-    if room.unified or kind.devices is None or not room.device_memory:
+    ask = kind.devices
+    if room.unified or ask is None or not (whole := room.device_memory(ask.resource_name)):
         return 0
-    each = candidate.peak_bytes or kind.devices.memory_bytes or room.device_memory
-    return kind.devices.count * each
+    return ask.count * (candidate.peak_bytes or ask.memory_bytes or whole)
 
 
 def _cost_per_hour(room: Room) -> Fraction:

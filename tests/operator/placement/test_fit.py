@@ -108,7 +108,26 @@ def test_used_devices_are_not_free() -> None:
     ],
 )
 def test_device_memory_by_label(labels: dict[str, str], memory: int | None) -> None:
-    assert room_of(a_node("n", devices=1, labels=labels)).device_memory == memory
+    assert room_of(a_node("n", devices=1, labels=labels)).device_memory("nvidia.com/gpu") == memory
+
+
+SLICE = "nvidia.com/mig-1g.10gb"
+
+
+@pytest.mark.parametrize(
+    ("labels", "memory"),
+    [
+        ({"nvidia.com/gpu.memory": "81920", f"{SLICE}.memory": "9728"}, 9728 * 2**20),
+        ({f"{SLICE}.memory": "9728", f"{SLICE}.replicas": "2"}, 4864 * 2**20),
+        ({f"{SLICE}.memory": "9728", "haversack.dev/accelerator-memory": "9Gi"}, 9 * GIB),
+        ({"nvidia.com/gpu.memory": "81920", "nvidia.com/gpu.replicas": "2"}, None),
+    ],
+    ids=["of a slice", "of a shared slice", "the administrator's word", "of the whole card only"],
+)
+def test_a_slice_of_a_card_does_not_have_the_cards_memory(
+    labels: dict[str, str], memory: int | None
+) -> None:
+    assert room_of(a_node("n", labels=labels)).device_memory(SLICE) == memory
 
 
 def test_unified_memory_keeps_headroom_and_counts_once() -> None:
