@@ -42,6 +42,8 @@ class Node:
     unschedulable: bool = False
     used: Amounts = Amounts()
     """Requests of the pods on it that are not this job's."""
+    closed: str = ""
+    """Why this job sends nobody new there although the node is up; empty if it does."""
 
 
 class Role(StrEnum):

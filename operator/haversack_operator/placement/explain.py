@@ -21,13 +21,13 @@ def shortfall(problem: Problem, counts: Ints) -> tuple[str, ...]:
     """A sentence for each pool that has fewer peers than it wants."""
     placed = counts.sum(axis=1)
     return tuple(
-        sentence(kind, problem.rooms, int(placed[k]), int(problem.want[k]))
+        sentence(kind, problem.rooms, int(kind.replicas - problem.want[k] + placed[k]))
         for k, kind in enumerate(problem.demand.kinds)
         if placed[k] < problem.want[k]
     )
 
 
-def sentence(kind: PeerKind, rooms: Sequence[Room], placed: int, wanted: int) -> str:
+def sentence(kind: PeerKind, rooms: Sequence[Room], placed: int) -> str:
     """``pool edge: 1 of 4 peers placed: 1 of 20 nodes fits and is full; 4 fit but for memory …``."""
     obstacles = [misfits(kind, room) for room in rooms]
     nearly: dict[Obstacle, list[Misfit]] = defaultdict(list)
@@ -40,7 +40,8 @@ def sentence(kind: PeerKind, rooms: Sequence[Room], placed: int, wanted: int) ->
     parts = [_fitting(obstacles.count(()), len(rooms))]
     parts += [_but_for(nearly[one]) for one in Obstacle if nearly[one]]
     parts += [f"{len(others[one])} {_phrase(others[one])}" for one in Obstacle if others[one]]
-    return f"pool {kind.pool}: {placed} of {_count(wanted, 'peer')} placed: " + "; ".join(parts)
+    wanted = _count(kind.replicas, "peer")
+    return f"pool {kind.pool}: {placed} of {wanted} placed: " + "; ".join(parts)
 
 
 def _fitting(fitting: int, total: int) -> str:
@@ -66,6 +67,7 @@ def _phrase(found: Sequence[Misfit]) -> str:
     verb = "is" if one else "are"
     return {
         Obstacle.NOT_READY: f"{verb} not ready",
+        Obstacle.CLOSED: f"{verb} closed to new peers ({named})",
         Obstacle.ARCHITECTURE: f"{verb} of another architecture ({named}; {want} asked)",
         Obstacle.SELECTOR: f"{'does' if one else 'do'} not have the label {want}",
         Obstacle.TAINT: f"{verb} tainted {named}",

@@ -28,6 +28,7 @@ class Obstacle(Enum):
     """Why a node does not do, the most fundamental first."""
 
     NOT_READY = auto()
+    CLOSED = auto()
     ARCHITECTURE = auto()
     SELECTOR = auto()
     TAINT = auto()
@@ -115,6 +116,8 @@ def _tolerates(toleration: Toleration, taint: Taint) -> bool:
 def _by_label(kind: PeerKind, node: Node) -> Iterator[Misfit]:
     if not node.ready:
         yield Misfit(Obstacle.NOT_READY)
+    if node.closed:
+        yield Misfit(Obstacle.CLOSED, node.closed)
     arch = node.labels.get(ARCH_LABEL, "unknown")
     if kind.architecture not in (None, arch):
         yield Misfit(Obstacle.ARCHITECTURE, arch, kind.architecture or "")

@@ -15,6 +15,8 @@ from haversack_operator.placement.problem import still_fits
 from haversack_operator.snapshot import Assignment, Job, Node, PlanView, Snapshot
 from haversack_trainer.contract.report import PeerState, RunProgress
 
+UNFIT: Final = "a peer found it unfit"
+NO_ROOM: Final = "kube-scheduler does not bind a pod there"
 UNDER_WAY: Final = frozenset({PeerState.TRAINING, PeerState.EVALUATING, PeerState.DONE})
 
 
@@ -107,12 +109,10 @@ def _renumbered(job: Job, plan: PlanView, before: PlanView | None) -> PlanView:
 
 
 def _open_nodes(snapshot: Snapshot, review: Review, avoided: frozenset[str]) -> tuple[Node, ...]:
-    """All nodes; those that found unfit, or where kube-scheduler has no room, take nobody new."""
-    full = {loss.pod.node for loss in review.losses if loss.cause is Cause.UNSCHEDULABLE}
-    closed = avoided | full
-    return tuple(
-        replace(node, ready=False) if node.name in closed else node for node in snapshot.nodes
-    )
+    """All nodes; those that were found unfit, or where kube-scheduler has no room, take nobody new."""
+    lost = [loss.pod.node for loss in review.losses if loss.cause is Cause.UNSCHEDULABLE]
+    closed = {**dict.fromkeys(filter(None, lost), NO_ROOM), **dict.fromkeys(avoided, UNFIT)}
+    return tuple(replace(node, closed=closed.get(node.name, "")) for node in snapshot.nodes)
 
 
 def _standing(review: Review) -> tuple[Assignment, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from placement_builders import GIB, a_demand, a_kind, a_node
 
@@ -145,6 +147,21 @@ def test_running_peers_stay_and_lost_ones_move() -> None:
     assert placed(plan) == {0: "worse", 1: "best", 2: "best"}
     assert isinstance(plan, Plan)
     assert plan.assignments[0].micro_batch_size == 2
+
+
+def test_peers_that_stay_are_placed_and_a_closed_node_is_not_called_not_ready() -> None:
+    full = replace(a_node("n"), closed="kube-scheduler does not bind a pod there")
+    refused = assign(a_demand(a_kind(replicas=2), gang=2), [full], [Assignment(0, "cpu", "n", 8)])
+    assert refused == Infeasible(
+        "1 of 2 peers can be placed together; the job needs 2, with each pool's minimum",
+        (
+            (
+                "pool cpu: 1 of 2 peers placed: none of 1 node fits; 1 is closed to new peers "
+                "(kube-scheduler does not bind a pod there)"
+            ),
+        ),
+        proven=True,
+    )
 
 
 def test_running_peers_stay_on_a_node_that_would_not_be_chosen_now() -> None:

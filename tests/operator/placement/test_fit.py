@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from placement_builders import GIB, a_kind, a_node
 
@@ -41,6 +43,11 @@ def test_taints_are_tolerated_as_the_scheduler_does(
     [
         (a_kind(), a_node("n"), ()),
         (a_kind(), a_node("n", ready=False), (Misfit(Obstacle.NOT_READY),)),
+        (
+            a_kind(),
+            replace(a_node("n"), closed="a peer found it unfit"),
+            (Misfit(Obstacle.CLOSED, "a peer found it unfit"),),
+        ),
         (
             a_kind(arch="arm64"),
             a_node("n"),
