@@ -14,6 +14,8 @@ from haversack_trainer.contract.exits import ExitCode
 
 UNSCHEDULABLE_PATIENCE: Final = timedelta(seconds=60)
 """After this long kube-scheduler will not bind the pod where the plan has it: plan anew."""
+LOST_GRACE_SECONDS: Final = 0
+"""A lost node will not confirm a deletion; the run log turns its peer away if it comes back."""
 HUB_RESTARTS: Final = 3
 """A hub that is restarted in place keeps its log; one that crashes on is worth trying elsewhere."""
 
@@ -46,8 +48,8 @@ class Loss:
 
     @property
     def grace_seconds(self) -> int | None:
-        """A lost node will not confirm a deletion; the run log turns its peer away if it comes back."""
-        return 0 if self.cause is Cause.NODE_LOST else None
+        """None: the pod's own."""
+        return LOST_GRACE_SECONDS if self.cause is Cause.NODE_LOST else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,9 @@ def review(job: Job, snapshot: Snapshot, pool_of: Mapping[int, str]) -> Review:
     losses += [Loss(pod, judge.cause(pod) or Cause.DELETED) for pod in hubs if pod is not hub]
     return Review(
         healthy=healthy,
-        losses=tuple(loss for loss in losses if not loss.pod.deleting or loss.grace_seconds == 0),
+        losses=tuple(
+            loss for loss in losses if not loss.pod.deleting or loss.cause is Cause.NODE_LOST
+        ),
         next_attempt=attempts,
         hub=hub,
         # Where there was a peer there was a hub, even if no status tells of it.
@@ -118,6 +122,16 @@ def review(job: Job, snapshot: Snapshot, pool_of: Mapping[int, str]) -> Review:
     )
 
 
+def pods_on_lost_nodes(snapshot: Snapshot) -> frozenset[str]:
+    """Names of the pods whose node is not there, or will not answer for them."""
+    alive = {node.name for node in snapshot.nodes if not _is_lost(node)}
+    return frozenset(pod.name for pod in snapshot.pods if pod.node and pod.node not in alive)
+
+
+def _is_lost(node: Node) -> bool:
+    return not node.ready
+
+
 class _Judge:
     """Says of single pods whether they can be counted on."""
 
@@ -125,7 +139,7 @@ class _Judge:
         self._pool_of = pool_of
         self._max_restarts = job.spec.failure_policy.max_restarts
         self._hub_patience = timedelta(seconds=job.spec.placement.timeout_seconds)
-        self._nodes: dict[str, Node] = {node.name: node for node in snapshot.nodes}
+        self._lost = pods_on_lost_nodes(snapshot)
         self._now: datetime = snapshot.now
         progress = snapshot.progress
         # The hub was asked after the pods were seen: what it does not know did not happen.
@@ -138,7 +152,7 @@ class _Judge:
         if pod.phase == "Succeeded" and pod.role is Role.PEER:
             return Cause.UNFINISHED if self._run_goes_on else None
         signs = {
-            Cause.NODE_LOST: self._node_is_lost(pod),
+            Cause.NODE_LOST: pod.name in self._lost,
             Cause.BAD_NODE: pod.exit_code == ExitCode.BAD_NODE,
             Cause.DELETED: pod.deleting,
             Cause.MOVED: pod.peer is not None and self._pool_of.get(pod.peer) != pod.pool,
@@ -149,12 +163,6 @@ class _Judge:
             Cause.UNSCHEDULABLE: self._waits_too_long(pod),
         }
         return next((cause for cause, seen in signs.items() if seen), None)
-
-    def _node_is_lost(self, pod: Pod) -> bool:
-        if pod.node is None:
-            return False
-        node = self._nodes.get(pod.node)
-        return node is None or not node.ready
 
     def _crashes_on(self, pod: Pod) -> bool:
         if pod.role is Role.PEER:

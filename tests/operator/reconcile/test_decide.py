@@ -22,7 +22,7 @@ from operator_builders import (
     a_verdict,
 )
 
-from haversack_operator.cluster.base import Actions
+from haversack_operator.cluster.base import Actions, Ref
 from haversack_operator.reconcile import decide
 from haversack_operator.snapshot import Invalid, Job, Snapshot
 
@@ -182,6 +182,19 @@ def test_a_suspended_job_lets_peers_save_before_the_hub_goes() -> None:
     gone = act(a_snapshot(job, pods=()))
     assert condition(gone, "Suspended") == ("True", "Stopped")
     assert not gone.apply
+
+
+def test_a_node_that_is_lost_does_not_hold_up_a_suspension_or_the_end() -> None:
+    """Its kubelet will never confirm a deletion, not even one that was asked for before."""
+    job = a_job(suspend=True)
+    going = (a_hub(node="n2"), a_peer(0, node="gone", deleting=True), a_peer(1, node="n2"))
+    refs = act(a_snapshot(job, pods=going)).delete
+    assert refs == (Ref("Pod", "one--cpu-0-0", 0), Ref("Pod", "one--cpu-1-0"))
+    hub = act(a_snapshot(job, pods=(a_hub(node="gone", deleting=True),))).delete
+    assert hub == (Ref("Pod", "one-hub-0", 0),)
+    over = told(a_snapshot(progress=a_progress(verdict=a_verdict(), published=a_publication())))
+    late = replace(over, now=NOW + timedelta(seconds=60), pods=going)
+    assert act(late).delete == refs
 
 
 def test_an_approval_is_handed_on_once() -> None:
