@@ -32,6 +32,7 @@ class Cause(StrEnum):
     BAD_NODE = "BadNode"
     CRASHED = "Crashed"
     UNFINISHED = "Unfinished"
+    FORGOTTEN = "Forgotten"
 
     @property
     def counted(self) -> bool:
@@ -141,16 +142,18 @@ class _Judge:
         self._hub_patience = timedelta(seconds=job.spec.placement.timeout_seconds)
         self._lost = pods_on_lost_nodes(snapshot)
         self._now: datetime = snapshot.now
+        self._pods = snapshot.pods
         progress = snapshot.progress
         # The hub was asked after the pods were seen: what it does not know did not happen.
         self._run_goes_on = progress is not None and not (
             progress.published or (progress.verdict and not progress.verdict.passed)
         )
+        self._log_is_empty = progress is not None and progress.num_records == 0
 
     def cause(self, pod: Pod) -> Cause | None:
         """Why the pod is given up; None if it is not. The first that applies."""
         if pod.phase == "Succeeded" and pod.role is Role.PEER:
-            return Cause.UNFINISHED if self._run_goes_on else None
+            return self._cause_though_done(pod)
         signs = {
             Cause.NODE_LOST: pod.name in self._lost,
             Cause.BAD_NODE: pod.exit_code == ExitCode.BAD_NODE,
@@ -163,6 +166,25 @@ class _Judge:
             Cause.UNSCHEDULABLE: self._waits_too_long(pod),
         }
         return next((cause for cause, seen in signs.items() if seen), None)
+
+    def _cause_though_done(self, pod: Pod) -> Cause | None:
+        """A peer that is done stays so, unless the hub does not know of the end. One that was lost with
+        its log is no fault of the peer's, and a peer that still has the log brings it back."""
+        if not self._run_goes_on:
+            return None
+        if not self._was_before_the_hub(pod):
+            return Cause.UNFINISHED
+        awaits_log = self._log_is_empty and any(
+            other.role is Role.PEER
+            and other.phase not in {"Succeeded", "Failed"}
+            and self._was_before_the_hub(other)
+            for other in self._pods
+        )
+        return None if awaits_log else Cause.FORGOTTEN
+
+    def _was_before_the_hub(self, pod: Pod) -> bool:
+        began = [hub.created for hub in self._pods if hub.role is Role.HUB and hub.created]
+        return pod.created is not None and bool(began) and pod.created <= max(began)
 
     def _crashes_on(self, pod: Pod) -> bool:
         if pod.role is Role.PEER:

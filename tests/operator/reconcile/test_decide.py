@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from decisions import EMPTY, act, applied, condition, deleted, told
 from operator_builders import (
-    EVERYTHING,
     NODES,
     NOW,
     SETTINGS,
@@ -26,63 +26,12 @@ from haversack_operator.cluster.base import Actions, Ref
 from haversack_operator.reconcile import decide
 from haversack_operator.snapshot import Invalid, Job, Snapshot
 
-EMPTY: dict[str, Any] = {
-    "pods": (),
-    "plan": None,
-    "key_pairs": frozenset(),
-    "existing": frozenset(),
-}
-
-
-def act(snapshot: Snapshot) -> Actions:
-    return decide(snapshot, SETTINGS).actions
-
-
-def applied(actions: Actions, kind: str = "Pod") -> list[str]:
-    return [body["metadata"]["name"] for body in actions.apply if body["kind"] == kind]
-
-
-def deleted(actions: Actions) -> list[str]:
-    return [ref.name for ref in actions.delete]
-
-
-def condition(actions: Actions, type: str) -> tuple[str, str]:
-    assert actions.status is not None
-    entry = next(one for one in actions.status["conditions"] if one["type"] == type)
-    return entry["status"], entry["reason"]
-
-
-def told(snapshot: Snapshot) -> Snapshot:
-    """The same look a moment later, with the status of the first pass in place."""
-    actions = act(snapshot)
-    assert isinstance(snapshot.job, Job)
-    assert actions.status is not None
-    return replace(snapshot, job=replace(snapshot.job, status=actions.status))
-
 
 def test_attempts_are_remembered_for_when_no_pod_is_left() -> None:
     new = told(a_snapshot(**EMPTY))
     assert new.job.status["attempts"] == [1, 1]
     gone = replace(new, pods=(a_hub(),), plan=a_plan())
     assert applied(act(gone)) == ["one--cpu-0-1", "one--cpu-1-1"]
-
-
-def test_a_hub_that_vanished_is_not_taken_for_the_first() -> None:
-    """Attempt 0 would start an empty log at once, while peers still have the run's."""
-    new = told(a_snapshot(**EMPTY))
-    assert new.job.status["hubAttempts"] == 1
-    gone = replace(new, pods=(a_peer(0), a_peer(1)), plan=a_plan(), existing=EVERYTHING)
-    actions = act(gone)
-    assert applied(actions) == ["one-hub-1"]
-    assert actions.status is not None
-    assert actions.status["hubAttempts"] == 2
-
-
-def test_a_hub_that_was_refused_is_not_counted_again() -> None:
-    new = told(a_snapshot(**EMPTY))
-    again = act(replace(new, refusal="exceeded quota: tight"))
-    assert again.status is not None
-    assert again.status["hubAttempts"] == 1
 
 
 def test_a_new_job_gets_everything_in_the_order_it_is_needed() -> None:
@@ -147,28 +96,6 @@ def test_an_unfit_node_is_remembered_even_if_there_is_no_other() -> None:
     (plan,) = (body for body in actions.apply if body["kind"] == "FineTunePlan")
     assert plan["spec"]["avoidedNodes"] == ["n1"]
     assert condition(actions, "Placed") == ("False", "CannotPlace")
-
-
-def test_a_lost_hub_is_made_anew() -> None:
-    actions = act(a_snapshot(pods=(a_hub(node="gone"), a_peer(0), a_peer(1))))
-    assert applied(actions) == ["one-hub-1"]
-    assert deleted(actions) == ["one-hub-0"]
-
-
-def test_a_hub_that_crashes_on_is_made_anew() -> None:
-    hub = a_hub(ready=False, restarts=4, exit_code=1, waiting_reason="CrashLoopBackOff")
-    actions = act(a_snapshot(pods=(hub, a_peer(0), a_peer(1))))
-    assert applied(actions) == ["one-hub-1"]
-    assert deleted(actions) == ["one-hub-0"]
-    assert condition(actions, "Ready") == ("False", "Starting")
-
-
-def test_peers_that_are_done_while_the_run_is_not_do_it_again() -> None:
-    """The hub lost its log, and nobody is left to fill it: the newest checkpoint is the run."""
-    done = (a_hub(), a_peer(0, phase="Succeeded", ready=False), a_peer(1))
-    assert not act(a_snapshot(pods=done)).apply
-    actions = act(a_snapshot(pods=done, progress=a_progress(num_records=0)))
-    assert applied(actions) == ["one--cpu-0-1"]
 
 
 def test_a_suspended_job_lets_peers_save_before_the_hub_goes() -> None:
