@@ -64,6 +64,19 @@ def is_true(status: JobStatus, type: str) -> bool:
     return entry is not None and entry.status is ConditionStatus.TRUE
 
 
+def is_over(status: JobStatus) -> bool:
+    """Complete or failed; both are final."""
+    return is_true(status, Condition.COMPLETE) or is_true(status, Condition.FAILED)
+
+
+def again(status: JobStatus, type: str) -> tuple[Draft, ...]:
+    """The condition as written before, if it was."""
+    entry = find(status, type)
+    if entry is None:
+        return ()
+    return (Draft(entry.type, entry.status, entry.reason, entry.message),)
+
+
 def lay_over(
     old: JobStatus, drafts: Iterable[Draft], generation: int, now: str
 ) -> list[ConditionEntry]:

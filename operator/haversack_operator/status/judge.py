@@ -11,7 +11,7 @@ from haversack_operator.snapshot import Job, Pod, Role, Snapshot
 from haversack_trainer.contract.report import RunProgress
 from haversack_trainer.contract.spec import Approval
 
-from .conditions import Draft, false, find, is_true, true, unknown
+from .conditions import Draft, again, false, is_over, true, unknown
 from .findings import Findings
 from .standstill import standstill
 from .times import seconds_since
@@ -34,9 +34,9 @@ def drafts_of(
     job: Job, snapshot: Snapshot, findings: Findings, old: JobStatus
 ) -> tuple[Draft, ...]:
     """Every condition that can be judged now."""
-    if is_true(old, Condition.COMPLETE) or is_true(old, Condition.FAILED):
+    if is_over(old):
         # Final. Failed stays Stalled: that is what kstatus calls a failure.
-        return tuple(_again(old, Condition.STALLED))
+        return again(old, Condition.STALLED)
     own = [
         _accepted(job, snapshot),
         _placed(job, findings),
@@ -47,12 +47,6 @@ def drafts_of(
         *_checkpoint(job, snapshot.progress),
     ]
     return (*own, *_overall(job, snapshot, findings, old, {draft.type: draft for draft in own}))
-
-
-def _again(old: JobStatus, type: str) -> Iterator[Draft]:
-    entry = find(old, type)
-    if entry is not None:
-        yield Draft(entry.type, entry.status, entry.reason, entry.message)
 
 
 def _accepted(job: Job, snapshot: Snapshot) -> Draft:

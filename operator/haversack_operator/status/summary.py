@@ -13,7 +13,7 @@ from haversack_operator.api.status import JobStatus, PlacementStatus, PoolStatus
 from haversack_operator.snapshot import Invalid, Job, PlanView, Pod, Snapshot
 from haversack_trainer.contract.report import RunProgress
 
-from .conditions import Draft, false, is_true, lay_over, true
+from .conditions import Draft, again, false, is_over, is_true, lay_over, true
 from .figures import adapter_of, evaluation_of, is_as_written, progress_of, traffic_of, verdict_of
 from .findings import Findings
 from .judge import drafts_of, num_wanted, ready_by_pool
@@ -34,7 +34,7 @@ def summarise(job: Job, snapshot: Snapshot, findings: Findings) -> JobStatus:
     now = stamp(snapshot.now)
     conditions = lay_over(old, drafts_of(job, snapshot, findings, old), job.generation, now)
     changes: dict[str, Any] = {"observed_generation": job.generation, "conditions": conditions}
-    if is_true(old, Condition.COMPLETE) or is_true(old, Condition.FAILED):
+    if is_over(old):
         return old.model_copy(update=changes)
     changes |= _counts(job, findings)
     changes |= _times(job, snapshot, findings, old)
@@ -57,9 +57,10 @@ def summarise_invalid(job: Invalid, snapshot: Snapshot) -> JobStatus:
 def summarise_stall(
     job: Job | Invalid, snapshot: Snapshot, reason: str, why: str, *more: Draft
 ) -> JobStatus:
-    """The status of a job that a person has to look at; all else stays as it was."""
+    """The status of a job that a person has to look at; all else stays as it was, and an end is an end."""
     old = read_status(job.status)
-    drafts = (*more, false(Condition.READY, reason, why), true(Condition.STALLED, reason, why))
+    stalled = (*more, false(Condition.READY, reason, why), true(Condition.STALLED, reason, why))
+    drafts = again(old, Condition.STALLED) if is_over(old) else stalled
     conditions = lay_over(old, drafts, job.generation, stamp(snapshot.now))
     return old.model_copy(update={"observed_generation": job.generation, "conditions": conditions})
 

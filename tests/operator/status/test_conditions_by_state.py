@@ -23,7 +23,7 @@ from status_cases import STATES
 
 from haversack_operator.cluster.base import Actions
 from haversack_operator.reconcile import decide
-from haversack_operator.snapshot import Job, Snapshot
+from haversack_operator.snapshot import Invalid, Job, Snapshot
 
 
 def passes(snapshot: Snapshot, *later: timedelta) -> dict[str, Any]:
@@ -82,6 +82,18 @@ def test_a_finished_job_stays_as_it_ended_whatever_comes_after() -> None:
     assert conditions(after) == conditions(body)
     assert after["status"]["adapter"]["uri"] == "s3://bucket/runs/one/adapter"
     assert after["status"]["observedGeneration"] == 2
+
+
+def test_a_finished_job_stays_as_it_ended_even_if_its_spec_makes_no_sense_any_more() -> None:
+    for passed in (True, False):
+        published = a_publication() if passed else None
+        end = a_progress(verdict=a_verdict(passed=passed), published=published)
+        body = passes(a_snapshot(progress=end))
+        broken = Invalid("one", "team", "uid", 2, "spec.model.uri: is missing", body["status"])
+        after = passes(Snapshot(broken, NOW))
+        assert conditions(after) == conditions(body)
+        assert kstatus(after) == ("Current" if passed else "Failed")
+        assert after["status"]["observedGeneration"] == 2
 
 
 def test_what_cannot_be_seen_now_stays_as_it_was() -> None:
