@@ -14,6 +14,8 @@ from haversack_trainer.contract.exits import ExitCode
 
 UNSCHEDULABLE_PATIENCE: Final = timedelta(seconds=60)
 """After this long kube-scheduler will not bind the pod where the plan has it: plan anew."""
+NODE_PATIENCE: Final = timedelta(seconds=45)
+"""A node may miss a few heartbeats and come back; its pods run on meanwhile."""
 LOST_GRACE_SECONDS: Final = 0
 """A lost node will not confirm a deletion; the run log turns its peer away if it comes back."""
 HUB_RESTARTS: Final = 3
@@ -125,12 +127,22 @@ def review(job: Job, snapshot: Snapshot, pool_of: Mapping[int, str]) -> Review:
 
 def pods_on_lost_nodes(snapshot: Snapshot) -> frozenset[str]:
     """Names of the pods whose node is not there, or will not answer for them."""
-    alive = {node.name for node in snapshot.nodes if not _is_lost(node)}
+    alive = {
+        node.name for node in snapshot.nodes if node.ready or _patience_left(node, snapshot.now) > 0
+    }
     return frozenset(pod.name for pod in snapshot.pods if pod.node and pod.node not in alive)
 
 
-def _is_lost(node: Node) -> bool:
-    return not node.ready
+def seconds_to_losses(snapshot: Snapshot) -> list[float]:
+    """When nodes that are down now will be lost."""
+    left = (_patience_left(node, snapshot.now) for node in snapshot.nodes if not node.ready)
+    return [seconds for seconds in left if seconds > 0]
+
+
+def _patience_left(node: Node, now: datetime) -> float:
+    if node.down_since is None:
+        return 0.0
+    return (node.down_since + NODE_PATIENCE - now).total_seconds()
 
 
 class _Judge:

@@ -39,6 +39,8 @@ class Node:
     allocatable: Amounts
     taints: tuple[Taint, ...] = ()
     ready: bool = True
+    down_since: datetime | None = None
+    """When it stopped being ready; None if it does not say."""
     unschedulable: bool = False
     used: Amounts = Amounts()
     """Requests of the pods on it that are not this job's."""

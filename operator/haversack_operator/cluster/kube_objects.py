@@ -39,7 +39,9 @@ def amounts_from(resources: Mapping[str, str]) -> Amounts:
 def node_from(body: Mapping[str, Any]) -> Node:
     """A node, with nobody on it yet."""
     meta, spec, status = body["metadata"], body.get("spec", {}), body.get("status", {})
-    conditions = {entry["type"]: entry["status"] for entry in status.get("conditions", ())}
+    conditions = {entry["type"]: entry for entry in status.get("conditions", ())}
+    told = conditions.get("Ready", {})
+    ready = told.get("status") == "True"
     return Node(
         name=meta["name"],
         labels=meta.get("labels", {}),
@@ -49,7 +51,8 @@ def node_from(body: Mapping[str, Any]) -> Node:
             for taint in spec.get("taints", ())
             if taint["key"] not in LIFE_CYCLE_TAINTS
         ),
-        ready=conditions.get("Ready") == "True",
+        ready=ready,
+        down_since=None if ready else parse_time(told.get("lastTransitionTime")),
         unschedulable=spec.get("unschedulable", False),
     )
 

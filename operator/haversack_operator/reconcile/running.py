@@ -136,7 +136,7 @@ def _approval(job: Job, snapshot: Snapshot) -> str | None:
 
 
 def _due(job: Job, snapshot: Snapshot, written: JobStatus, findings: Findings) -> float:
-    waits = [float(job.spec.reporting.period_seconds)]
+    waits = [float(job.spec.reporting.period_seconds), *elasticity.seconds_to_losses(snapshot)]
     limit = job.spec.active_deadline_seconds
     if limit is not None:
         waits.append(limit - status.active_seconds(written, snapshot.now))

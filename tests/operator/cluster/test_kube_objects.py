@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -126,8 +127,12 @@ def test_a_node_is_ready_only_when_it_says_so() -> None:
     assert not node.ready
     assert node.taints == (Taint("edge", "NoSchedule"),)
     assert node.allocatable == Amounts(2000, 1024 * MIB, {"nvidia.com/gpu": 1})
-    body["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+    entry = {"type": "Ready", "lastTransitionTime": "2026-09-01T12:00:00Z"}
+    body["status"]["conditions"] = [{**entry, "status": "True"}]
     assert node_from(body).ready
+    assert node_from(body).down_since is None
+    body["status"]["conditions"] = [{**entry, "status": "Unknown"}]
+    assert node_from(body).down_since == datetime(2026, 9, 1, 12, tzinfo=UTC)
 
 
 def test_a_nodes_room_is_what_everybody_but_the_jobs_own_peers_leaves() -> None:

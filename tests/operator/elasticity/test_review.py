@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from operator_builders import NODES, NOW, a_hub, a_job, a_peer, a_snapshot
 
-from haversack_operator.elasticity import Cause, Review, review
+from haversack_operator.elasticity import Cause, Review, review, seconds_to_losses
 from haversack_operator.snapshot import Pod
 
 POOLS = {0: "cpu", 1: "cpu", 2: "cpu"}
@@ -59,6 +59,16 @@ def test_a_node_that_is_not_ready_is_lost() -> None:
 
 LOOPS: Any = {"ready": False, "exit_code": 1, "waiting_reason": "CrashLoopBackOff"}
 NO_ROOM: Any = {"phase": "Pending", "ready": False, "waiting_reason": "Unschedulable"}
+
+
+def test_a_node_that_is_not_ready_gets_a_moment() -> None:
+    """One late heartbeat is no reason to end hub and peers by force."""
+    for seconds, seen in ((44, {0, 1}), (45, {1})):
+        down = replace(NODES[0], ready=False, down_since=NOW - timedelta(seconds=seconds))
+        pods = (a_peer(0), a_peer(1, node="n2"))
+        snapshot = a_snapshot(nodes=(down, NODES[1]), pods=pods)
+        assert set(review(a_job(3), snapshot, POOLS).healthy) == seen
+        assert seconds_to_losses(snapshot) == ([1.0] if seconds == 44 else [])
 
 
 @pytest.mark.parametrize(
