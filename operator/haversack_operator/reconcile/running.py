@@ -32,6 +32,8 @@ WAIT_SECONDS: Final = 15.0
 LEAST_SECONDS: Final = 2.0
 """Between two looks that nothing but the time asks for."""
 KEPT_PLANS: Final = 3
+MAX_APPROVER: Final = 1000
+"""Characters of a person's name that go into the run log, whose records are bounded."""
 
 
 def running(job: Job, snapshot: Snapshot, settings: PodSettings, written: JobStatus) -> Decision:
@@ -132,7 +134,7 @@ def _approval(job: Job, snapshot: Snapshot) -> str | None:
     if progress is None or progress.verdict is None or not status.needs_approval(job):
         return None
     due = progress.verdict.passed and progress.approved_by is None
-    return job.approved_by if due else None
+    return job.approved_by[:MAX_APPROVER] if due and job.approved_by else None
 
 
 def _due(job: Job, snapshot: Snapshot, written: JobStatus, findings: Findings) -> float:
