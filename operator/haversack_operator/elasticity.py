@@ -48,6 +48,8 @@ class Loss:
 
     pod: Pod
     cause: Cause
+    counted: bool = False
+    """As a replacement, and for the first time."""
 
     @property
     def grace_seconds(self) -> int | None:
@@ -85,9 +87,9 @@ class Review:
             )
 
     @property
-    def num_counted(self) -> int:
+    def counted(self) -> tuple[Loss, ...]:
         """Losses that count as replacements."""
-        return sum(loss.cause.counted for loss in self.losses if loss.pod.role is Role.PEER)
+        return tuple(loss for loss in self.losses if loss.counted)
 
 
 def review(job: Job, snapshot: Snapshot, pool_of: Mapping[int, str]) -> Review:
@@ -102,7 +104,9 @@ def review(job: Job, snapshot: Snapshot, pool_of: Mapping[int, str]) -> Review:
         if cause is None:
             healthy[peer] = newest
         else:
-            losses.append(Loss(newest, cause))
+            # With its successor's attempt in the status it was counted, whatever became of the writes.
+            counted = cause.counted and attempts[peer] == newest.attempt + 1
+            losses.append(Loss(newest, cause, counted))
         losses += [Loss(pod, Cause.DELETED) for pod in pods[:-1]]
     hubs = sorted((pod for pod in snapshot.pods if pod.role is Role.HUB), key=_attempt)
     hub = hubs[-1] if hubs and judge.cause(hubs[-1]) is None else None

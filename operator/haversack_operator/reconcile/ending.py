@@ -37,8 +37,8 @@ def _by_pods(job: Job, written: JobStatus, review: Review) -> Ending | None:
     if review.bad_job is not None:
         return Ending(complete=False, reason="BadJob", message=review.bad_job)
     limit = job.spec.failure_policy.max_replacements
-    if written.replacements + review.num_counted > limit:
-        last = next(loss.pod for loss in review.losses if loss.cause.counted)
+    if review.counted and written.replacements + len(review.counted) > limit:
+        last = review.counted[-1].pod
         said = last.message or f"exit code {last.exit_code}"
         return Ending(
             complete=False,

@@ -69,7 +69,7 @@ def running(job: Job, snapshot: Snapshot, settings: PodSettings, written: JobSta
         attempts={} if snapshot.refusal else _attempts(review, placed),
         hub_attempts=0 if snapshot.refusal else _hub_attempts(review, placed),
         starts=bool(placed.rows),
-        num_replaced=review.num_counted,
+        num_replaced=len(review.counted),
     )
     due = _due(job, snapshot, written, findings)
     return Decision(told(job, snapshot, findings, actions, review.events), due)

@@ -26,7 +26,7 @@ def test_the_newest_pod_of_a_peer_counts_and_older_ones_go() -> None:
     assert found.healthy[0].attempt == 10
     assert {loss.pod.attempt for loss in found.losses} == {1, 2}
     assert found.next_attempt == {0: 11}
-    assert found.num_counted == 0
+    assert found.counted == ()
 
 
 def test_only_what_the_peer_did_wrong_is_counted() -> None:
@@ -43,7 +43,7 @@ def test_only_what_the_peer_did_wrong_is_counted() -> None:
         "one--cpu-2-0": Cause.DISRUPTED,
         "one-hub-0": Cause.FAILED,
     }
-    assert found.num_counted == 1
+    assert len(found.counted) == 1
 
 
 def test_a_lost_node_is_not_asked_for_a_graceful_end() -> None:
@@ -90,7 +90,7 @@ def test_a_hub_is_restarted_in_place_until_that_does_not_help(
     found = judged(hub)
     assert [loss.cause for loss in found.losses] == ([] if cause is None else [cause])
     assert (found.hub is None) is (cause is not None)
-    assert found.num_counted == 0
+    assert found.counted == ()
 
 
 def test_last_words_are_told() -> None:

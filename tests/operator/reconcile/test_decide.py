@@ -25,6 +25,7 @@ from operator_builders import (
 from haversack_operator.cluster.base import Actions, Ref
 from haversack_operator.reconcile import decide
 from haversack_operator.snapshot import Invalid, Job, Snapshot
+from haversack_trainer.contract.records import OPERATOR, Kind, Record
 
 
 def test_attempts_are_remembered_for_when_no_pod_is_left() -> None:
@@ -78,6 +79,39 @@ def test_a_peer_that_crashes_is_first_restarted_in_place() -> None:
     actions = act(a_snapshot(pods=(a_hub(), crashing, a_peer(1))))
     assert not actions.apply
     assert not actions.delete
+
+
+def test_a_replacement_is_counted_once_though_its_writes_failed() -> None:
+    """The status was written, the pod's deletion or that of its successor's was not."""
+    first = told(a_snapshot(pods=(a_hub(), a_peer(0, exit_code=42), a_peer(1))))
+    assert first.job.status["replacements"] == 1
+    for more in ((), (a_peer(0, attempt=1),)):
+        again = replace(first, pods=(*first.pods, *more))
+        status = act(again).status or first.job.status
+        assert status["replacements"] == 1
+    last = a_peer(0, attempt=1, exit_code=42)
+    assert told(replace(first, pods=(a_hub(), last, a_peer(1)))).job.status["replacements"] == 2
+
+
+def test_a_limit_below_what_was_replaced_already_ends_the_job_at_the_next() -> None:
+    job = a_job(status={"replacements": 5}, failurePolicy={"maxReplacements": 2})
+    assert condition(act(a_snapshot(job)), "Failed") == ("False", "InProgress")
+    bad = (a_hub(exit_code=42, ready=False), a_peer(0), a_peer(1, exit_code=42, message="no GPU"))
+    actions = act(a_snapshot(job, pods=bad))
+    assert condition(actions, "Failed") == ("True", "TooManyReplacements")
+    assert actions.status is not None
+    (failed,) = (one for one in actions.status["conditions"] if one["type"] == "Failed")
+    assert failed["message"].endswith("the last, one--cpu-1-0: no GPU")
+
+
+def test_an_approver_with_an_endless_name_is_cut_to_what_a_record_holds() -> None:
+    manual = a_job(evaluation={"gate": {"approval": "Manual"}})
+    waiting = a_snapshot(
+        replace(manual, approved_by="ä" * 70_000), progress=a_progress(verdict=a_verdict())
+    )
+    who = act(waiting).approve
+    assert who is not None
+    Record(Kind.APPROVAL, OPERATOR, 0, who.encode()).encode()
 
 
 def test_a_pod_that_nobody_can_bind_is_planned_elsewhere() -> None:
