@@ -19,7 +19,7 @@ from torch import Tensor
 from haversack_trainer.config import PeerConfig
 from haversack_trainer.contract.cards import METHODS
 from haversack_trainer.contract.jobfile import JobFile
-from haversack_trainer.exchange.base import Exchange, Refused, Stop, Stopped
+from haversack_trainer.exchange.base import Exchange, Refused, Stop, Stopped, Superseded
 from haversack_trainer.exchange.memory import MemoryExchange, MemoryLog
 from haversack_trainer.main.material import prepare
 from haversack_trainer.main.peer import compose
@@ -184,7 +184,7 @@ class PeerThread:
         try:
             self.begin()
             self._peer.run()
-        except (Killed, Stopped, Refused) as error:
+        except (Killed, Stopped, Refused, Superseded) as error:
             self.error = error
             if isinstance(error, Killed):
                 self.transport.bury(self.peer, self.exchange)

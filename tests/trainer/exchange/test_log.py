@@ -2,59 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
-from hub_harness import a_join, json_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from log_story import Story
 
-from haversack_trainer.contract.base import Frozen
 from haversack_trainer.contract.membership import CheckpointRef, Start
 from haversack_trainer.contract.records import OPERATOR, Kind, Record
-from haversack_trainer.contract.report import Evaluation, Publication, Verdict
 from haversack_trainer.exchange.log import RunState
-
-
-def body(value: Frozen) -> bytes:
-    return value.model_dump_json(by_alias=True).encode()
-
-
-@dataclass
-class Story:
-    """A log told in words."""
-
-    records: list[Record] = field(default_factory=list)
-
-    def join(self, *peers: int, incarnation: str = "i") -> Story:
-        for peer in peers:
-            self._tell(Kind.JOIN, peer, 0, json_of(a_join(f"{incarnation}{peer}")))
-        return self
-
-    def start(self, peer: int = 0, round: int = 0) -> Story:
-        return self._tell(Kind.START, peer, 0, body(Start(round=round)))
-
-    def publish(self, round: int, *peers: int) -> Story:
-        for peer in peers:
-            self._tell(Kind.PAYLOAD, peer, round, bytes([peer]))
-        return self
-
-    def leave(self, peer: int) -> Story:
-        return self._tell(Kind.LEAVE, peer, 0, b"lease expired")
-
-    def say(self, kind: Kind, value: Frozen, peer: int = 0) -> Story:
-        return self._tell(kind, peer, 0, body(value))
-
-    def _tell(self, kind: Kind, peer: int, round: int, body: bytes) -> Story:
-        self.records.append(Record(kind, peer, round, body))
-        return self
-
-    @property
-    def state(self) -> RunState:
-        state = RunState()
-        for record in self.records:
-            state.apply(record)
-        return state
 
 
 def test_joins_gather_until_the_lowest_member_starts() -> None:
@@ -135,28 +90,7 @@ def test_start_carries_a_checkpoint_and_older_ones_do_not_replace_it() -> None:
     assert story.state.checkpoint == ref
     assert story.say(Kind.CHECKPOINT, ref.model_copy(update={"round": 3})).state.checkpoint == ref
     newer = ref.model_copy(update={"round": 5})
-    assert story.say(Kind.CHECKPOINT, newer).state.checkpoint == newer
-
-
-def test_the_first_verdict_and_publication_count() -> None:
-    figures = Evaluation(round=5, loss=1.0, num_samples=10)
-    verdict = Verdict(
-        passed=True,
-        reason="better",
-        round=5,
-        before=figures,
-        after=figures,
-        interval=(-1.0, -0.5),
-        adapter_digest="d",
-    )
-    published = Publication(uri="file:///a", digest="d", size_bytes=1, round=5)
-    story = Story().join(0, 1).start().say(Kind.EVALUATION, figures)
-    story.say(Kind.VERDICT, verdict)
-    story.say(Kind.VERDICT, verdict.model_copy(update={"passed": False}), peer=1)
-    story.say(Kind.PUBLISHED, published)
-    story.say(Kind.PUBLISHED, published.model_copy(update={"uri": "file:///b"}), peer=1)
-    state = story.state
-    assert (state.evaluation, state.verdict, state.publication) == (figures, verdict, published)
+    assert story.publish(4, 0).say(Kind.CHECKPOINT, newer).state.checkpoint == newer
 
 
 def test_only_the_operator_s_approval_counts() -> None:

@@ -17,6 +17,7 @@ from haversack_trainer.exchange.base import (
     Outgoing,
     Refused,
     Stopped,
+    Superseded,
     Swap,
 )
 from haversack_trainer.exchange.memory import MemoryExchange, MemoryLog
@@ -100,7 +101,7 @@ def test_another_identity_is_refused_by_the_field_s_name() -> None:
 def test_an_older_attempt_does_not_push_out_a_newer_one() -> None:
     log = MemoryLog()
     MemoryExchange(log, 0).join(a_join("new", attempt=2))
-    with pytest.raises(Evicted, match="newer process in this run"):
+    with pytest.raises(Superseded, match="newer process in this run"):
         MemoryExchange(log, 0).join(a_join("old", attempt=1))
 
 

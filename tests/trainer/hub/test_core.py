@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haversack_trainer.contract.membership import Start
-from haversack_trainer.contract.records import CorruptRecord, Kind, Record
-from haversack_trainer.exchange.base import Evicted, Refused
+from haversack_trainer.contract.records import OPERATOR, CorruptRecord, Kind, Record
+from haversack_trainer.contract.report import Evaluation, Publication, Verdict
+from haversack_trainer.exchange.base import Evicted, Refused, Stale, Superseded
 from haversack_trainer.hub.core import Behind, Core, Settling
 from haversack_trainer.hub.journal import NotStored
 
@@ -40,7 +41,7 @@ class Clock:
 class Bench:
     """A core with two members, 0 and 1, and a lease of 10 s."""
 
-    def __init__(self, *, incomplete: bool = False) -> None:
+    def __init__(self, *, incomplete: bool = False, needs_approval: bool = False) -> None:
         self.clock, self.shelf = Clock(), Shelf()
         self.core = Core(
             "run",
@@ -49,6 +50,7 @@ class Bench:
             lease_seconds=10.0,
             clock=self.clock,
             incomplete=incomplete,
+            needs_approval=needs_approval,
         )
 
     @property
@@ -169,7 +171,7 @@ def test_a_hub_whose_peers_are_all_gone_starts_over_after_a_lease() -> None:
 def test_a_refill_that_does_not_continue_the_log_is_refused() -> None:
     old, bench = Bench().started(), Bench(incomplete=True)
     frames, head = b"".join(old.shelf.frames), old.core.book.ledger.head.hex()
-    with pytest.raises(Refused, match="not a continuation"):
+    with pytest.raises(Stale, match="not a continuation"):
         bench.core.refill(frames, "00" * 32)
     with pytest.raises(CorruptRecord):
         bench.core.refill(frames[:-1], head)
@@ -177,8 +179,41 @@ def test_a_refill_that_does_not_continue_the_log_is_refused() -> None:
     other = Record(Kind.JOIN, 5, 0, json_of(a_join("i5"))).encode()
     fork = Core("run", Shelf(), rounds=1, lease_seconds=1, clock=bench.clock)
     fork.append(5, other, "i5")
-    with pytest.raises(Refused, match="not a continuation"):
+    with pytest.raises(Stale, match="not a continuation"):
         bench.core.refill(other, fork.book.ledger.head.hex())
+
+
+def test_an_adapter_cannot_be_published_past_leader_gate_and_approval() -> None:
+    bench = Bench(needs_approval=True).started()
+    published = Publication(uri="s3://evil/x", digest="0", size_bytes=1, round=0)
+    body = published.model_dump_json(by_alias=True).encode()
+    with pytest.raises(Stale, match="for the lowest member to write, peer 0, not peer 1"):
+        bench.append(Record(Kind.PUBLISHED, 1, 0, body))
+    with pytest.raises(Stale, match="not passed its gate"):
+        bench.append(Record(Kind.PUBLISHED, 0, 0, body))
+    figures = Evaluation(round=0, loss=1.0, num_samples=1)
+    verdict = Verdict(
+        passed=True,
+        reason="better",
+        round=0,
+        before=figures,
+        after=figures,
+        interval=(-1.0, -0.5),
+        adapter_digest="0",
+    )
+    bench.append(Record(Kind.VERDICT, 0, 0, verdict.model_dump_json(by_alias=True).encode()))
+    with pytest.raises(Stale, match="not been approved"):
+        bench.append(Record(Kind.PUBLISHED, 0, 0, body))
+    bench.append(Record(Kind.APPROVAL, OPERATOR, 0, b"somebody"))
+    bench.append(Record(Kind.PUBLISHED, 0, 0, body))
+    assert bench.core.progress().published == published
+
+
+def test_a_process_whose_place_a_newer_one_has_is_told_for_good() -> None:
+    bench = Bench().started()
+    bench.append(Record(Kind.JOIN, 1, 0, json_of(a_join("i1-new", attempt=1))))
+    with pytest.raises(Superseded, match="newer process in this run"):
+        bench.append(Record(Kind.JOIN, 1, 0, json_of(a_join("i1-old"))))
 
 
 @given(st.binary(max_size=300), st.integers(0, 0xFFFF), st.text(max_size=5))
@@ -186,7 +221,7 @@ def test_no_bytes_whatever_do_more_than_be_refused(
     data: bytes, author: int, incarnation: str
 ) -> None:
     bench = Bench().started()
-    with pytest.raises((CorruptRecord, Refused, Evicted)):
+    with pytest.raises((CorruptRecord, Refused, Stale, Evicted)):
         bench.core.append(author, data, incarnation)
     assert len(bench.core) == 3
 
@@ -205,7 +240,7 @@ def test_sound_frames_are_stored_whole_or_refused(
     frame = Record(kind, peer, round, body).encode()
     try:
         appended = bench.core.append(author, frame, f"i{author}")
-    except (CorruptRecord, Refused, Evicted):
+    except (CorruptRecord, Refused, Stale, Evicted):
         assert len(bench.core) == 3
     else:
         assert peer == author

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hub_certificates import HUB_NAME, Authority
-from hub_harness import a_join, free_port
+from hub_harness import a_join, free_port, json_of
 
+from haversack_trainer.contract.membership import Start
+from haversack_trainer.contract.records import Kind
+from haversack_trainer.exchange.base import Outgoing
 from haversack_trainer.exchange.http import HttpExchange
 from haversack_trainer.hub.journal import HubError
 from haversack_trainer.hub.serve import HubSettings, serve
@@ -58,6 +63,45 @@ def test_a_killed_hub_has_all_that_it_confirmed_and_a_stopped_one_exits_with_0(
     hub.send_signal(signal.SIGTERM)
     assert hub.wait(timeout=20) == 0
     exchange.close()
+
+
+def test_a_payload_that_died_with_the_hub_s_disk_does_not_hold_up_its_round(
+    tmp_path: Path,
+) -> None:
+    authority, port = Authority(tmp_path / "tls"), free_port()
+    hub = hub_process(tmp_path, authority, port)
+    peers = [
+        HttpExchange(
+            f"https://127.0.0.1:{port}",
+            hub_name=HUB_NAME,
+            tls_dir=authority.folder(f"peer-{peer}"),
+            run=authority.run,
+            me=peer,
+            poll_seconds=2.0,
+        )
+        for peer in (0, 1)
+    ]
+    for peer in peers:
+        peer.join(a_join(f"i{peer.me}"))
+    peers[0].append(Kind.START, 0, json_of(Start()))
+    for peer in peers:
+        assert peer.wait_for(lambda state: state.start is not None, never, 20)
+    before = peers[0].bytes_sent
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(peers[0].swap, 0, Outgoing(b"a"), never)
+        # Confirmed; it will be half a second before anybody reads it.
+        while peers[0].bytes_sent == before:
+            assert not first.done()
+        hub.kill()
+        hub.wait()
+        shutil.rmtree(tmp_path / "hub")
+        hub = hub_process(tmp_path, authority, port)
+        second = pool.submit(peers[1].swap, 0, Outgoing(b"b"), never)
+        assert second.result(timeout=40).closed == first.result(timeout=40).closed
+    for peer in peers:
+        peer.close()
+    hub.terminate()
+    hub.wait()
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_own_measurements_are_of_the_newest_round_only() -> None:
 def test_leaving_checkpoints_and_approval_are_told() -> None:
     state, chronicle = a_run(0, 1), Chronicle("run")
     list(chronicle.tell(state, Seen()))
-    ref = CheckpointRef(round=2, key="k", digest="d")
+    ref = CheckpointRef(round=0, key="k", digest="d")
     state.apply(Record(Kind.LEAVE, 1, 0, b"stopped"))
     state.apply(Record(Kind.CHECKPOINT, 0, 2, ref.model_dump_json(by_alias=True).encode()))
     state.apply(Record(Kind.APPROVAL, OPERATOR, 0, b"alice"))

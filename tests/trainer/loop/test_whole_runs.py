@@ -16,7 +16,9 @@ from checkpoint_cases import NoRoomFor
 from run_harness import Crew, Killed, Memory, PeerThread
 
 from haversack_trainer.contract.cards import METHODS
+from haversack_trainer.contract.membership import Join
 from haversack_trainer.contract.records import OPERATOR, Kind, Record
+from haversack_trainer.exchange.base import Superseded
 from haversack_trainer.exchange.log import RunState
 from haversack_trainer.report.events import Evaluated, PeerJoined, RoundClosed, parse_events
 
@@ -71,6 +73,24 @@ def test_every_peer_writes_the_same_story(crew: Crewed) -> None:
     reports = log_of(two).reports
     assert {report.state for report in reports.values()} == {"Done"}
     assert reports[0].samples == ROUNDS * 8 * 4
+
+
+def test_a_process_whose_place_a_newer_one_has_ends_and_says_so(crew: Crewed) -> None:
+    two = crew()
+    first, second = two.peers[0], two.peers[1]
+
+    def a_newer_process_joins() -> None:
+        join = Join(identity=second.material.identity, attempt=1, incarnation="newer")
+        body = join.model_dump_json(by_alias=True).encode()
+        log_of(two).append(1, Record(Kind.JOIN, 1, 0, body), "newer")
+
+    second.stop = once(a_newer_process_joins, lambda: second.round >= 2)
+    # The newer one leaves only then, so that the older one could not have come back before.
+    first.stop = once(lambda: log_of(two).expire(1), lambda: second.error is not None)
+    two.run()
+    assert isinstance(second.error, Superseded)
+    assert "peer 1 has a newer process in this run (attempt 1, this is 0)" in str(second.error)
+    assert state_of(two).publication is not None
 
 
 def test_a_failed_gate_publishes_nothing_and_still_reports(

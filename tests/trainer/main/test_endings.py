@@ -8,7 +8,14 @@ from haversack_trainer.config import ConfigError
 from haversack_trainer.contract.exits import ExitCode
 from haversack_trainer.data import NoSpace
 from haversack_trainer.evaluate import EvaluateError
-from haversack_trainer.exchange.base import Evicted, ExchangeError, Refused, Stopped
+from haversack_trainer.exchange.base import (
+    Evicted,
+    ExchangeError,
+    Refused,
+    Stale,
+    Stopped,
+    Superseded,
+)
 from haversack_trainer.exchange.topology import TopologyError
 from haversack_trainer.hub.journal import HubError
 from haversack_trainer.main.endings import BadJob, ending
@@ -24,6 +31,8 @@ from haversack_trainer.report.events import ReportError
         (ConfigError("x"), ExitCode.BAD_JOB),
         (Refused("x"), ExitCode.BAD_JOB),
         (TopologyError("x"), ExitCode.BAD_JOB),
+        (Superseded("x"), ExitCode.PREEMPTED),
+        (Stale("x"), ExitCode.CRASHED),
         (Evicted("x"), ExitCode.CRASHED),
         (ExchangeError("x"), ExitCode.CRASHED),
         (HubError("x"), ExitCode.CRASHED),

@@ -21,4 +21,6 @@ class ExitCode(IntEnum):
     """The node is unfit (architecture, memory, disk): place the peer elsewhere."""
 
     PREEMPTED = 75
-    """Asked to stop; the state of the last whole round is saved."""
+    """Asked to stop, and the state of the last whole round is saved; or a newer process has its place.
+
+    Nobody's fault, so that it counts against nobody."""

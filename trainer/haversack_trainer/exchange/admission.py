@@ -16,7 +16,7 @@ from haversack_trainer.contract.membership import CheckpointRef, Identity, Join,
 from haversack_trainer.contract.records import HUB, OPERATOR, CorruptRecord, Kind, Record
 from haversack_trainer.contract.report import Evaluation, Publication, Verdict
 
-from .base import Evicted, Refused
+from .base import Evicted, Refused, Stale, Superseded
 from .ledger import Ledger
 from .log import RunState
 
@@ -47,14 +47,17 @@ class Book:
     """The log of a run, and what may be appended to it."""
 
     run: str
+    needs_approval: bool = False
+    """As in ``RunState``."""
     ledger: Ledger = field(init=False)
-    state: RunState = field(default_factory=RunState)
+    state: RunState = field(init=False)
     _newest: dict[int, _Entry] = field(default_factory=dict)
     """Each peer's newest record: a peer that lost the answer sends it again."""
     _incarnations: set[tuple[int, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.run)
+        self.state = RunState(needs_approval=self.needs_approval)
 
     def enter(self, record: Record) -> int:
         """Append a record that was checked, or that is read back. Returns its position."""
@@ -69,8 +72,8 @@ class Book:
     def check(self, author: int, record: Record, incarnation: str) -> int | None:
         """None if ``record`` may follow; its position if it is already in the log.
 
-        ``author`` is who the certificate says it is. Raises ``Forged``, ``Refused``, ``Evicted``, or
-        ``CorruptRecord`` if the body cannot be read.
+        ``author`` is who the certificate says it is. Raises ``Forged``, ``Refused``, ``Stale``,
+        ``Evicted``, ``Superseded``, or ``CorruptRecord`` if the body cannot be read.
         """
         _check_author(author, record)
         _check_body(record)
@@ -85,6 +88,8 @@ class Book:
         self.check_alive(author, incarnation)
         if record.kind is Kind.PAYLOAD:
             self._check_payload(record)
+        if (objection := self.state.objection(record)) is not None:
+            raise Stale(objection)
         return None
 
     def check_alive(self, peer: int, incarnation: str, *, member: bool = True) -> None:
@@ -116,7 +121,7 @@ class Book:
                 f"peer {peer} has joined with this incarnation before: it must join with a new one"
             )
         if member and join.attempt < current.attempt:
-            raise Evicted(
+            raise Superseded(
                 f"peer {peer} has a newer process in this run (attempt {current.attempt}, this is {join.attempt})"
             )
         return None
@@ -124,15 +129,15 @@ class Book:
     def _check_payload(self, record: Record) -> None:
         state, peer = self.state, record.peer
         if state.start is None:
-            raise Refused(f"peer {peer} published before the run was started")
+            raise Stale(f"peer {peer} published before the run was started")
         if record.round != state.round:
-            raise Refused(
+            raise Stale(
                 f"peer {peer} published for round {record.round}, but round {state.round} is open"
             )
         if peer not in state.view:
-            raise Refused(f"peer {peer} published for round {state.round}, which it is not in yet")
+            raise Stale(f"peer {peer} published for round {state.round}, which it is not in yet")
         if state.has_published(peer):
-            raise Refused(f"peer {peer} published something else for round {record.round} before")
+            raise Stale(f"peer {peer} published something else for round {record.round} before")
 
 
 def _check_author(author: int, record: Record) -> None:

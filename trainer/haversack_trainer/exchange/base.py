@@ -25,11 +25,19 @@ class ExchangeError(Exception):
 
 
 class Refused(ExchangeError):
-    """The hub refused this peer or record for good: wrong identity, certificate or run."""
+    """The hub refuses this peer for good: wrong identity, certificate or run. The job's fault."""
+
+
+class Stale(ExchangeError):
+    """The log has moved on: the record does not fit what is there now. Nobody's fault."""
 
 
 class Evicted(ExchangeError):
-    """This peer's lease expired or a newer process took its place; it must join again."""
+    """This peer's lease expired or another process took its place; it must join again."""
+
+
+class Superseded(ExchangeError):
+    """A newer process is this peer's member of the run: there is nothing left to do for this one."""
 
 
 class Stopped(ExchangeError):
@@ -67,10 +75,10 @@ class Exchange(Protocol):
     """Fed by the exchange; read it under ``wait_for`` or between calls."""
 
     def join(self, join: Join) -> None:
-        """Append JOIN and keep the lease alive until ``close``. Raises ``Refused``."""
+        """Append JOIN and keep the lease alive until ``close``. Raises ``Refused``, ``Superseded``."""
 
     def append(self, kind: Kind, round: int, body: bytes, aux: int = 0) -> None:
-        """Append one record. Returns once it is in the log. Raises ``Refused``, ``Evicted``."""
+        """Append one record. Returns once it is in the log. Raises ``Stale``, ``Evicted``."""
 
     def wait_for(
         self, ready: Callable[[RunState], bool], stop: Stop, timeout_seconds: float | None = None

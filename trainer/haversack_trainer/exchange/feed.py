@@ -2,7 +2,7 @@
 
 The thread only collects: records wait in an inbox until the peer's own thread takes them, so a
 ``RunState`` never changes behind its reader's back. A hub that is away is tried again for as long as it
-takes; a hub that lost its disk gets the log and this peer's newest blobs back.
+takes; a hub that lost its disk gets the log, this peer's newest blobs and its unseen records back.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from http import HTTPStatus
-from random import SystemRandom
 from threading import Condition, Thread
 from typing import Final
 
 from haversack_trainer.contract.records import CorruptRecord, Record
 
-from .base import ExchangeError
+from .backoff import Backoff
+from .base import ExchangeError, Stale
 from .ledger import Forked, Ledger
 from .wire import (
     HEAD_HEADER,
@@ -37,22 +37,6 @@ _KEPT_BLOBS: Final = 2
 _logger: Final = logging.getLogger(__name__)
 
 
-class Backoff:
-    """Waits that double up to 3 s, with full jitter so that 256 peers do not come back at once."""
-
-    def __init__(self, first_seconds: float = 0.1, most_seconds: float = 3.0) -> None:
-        self._first, self._most = first_seconds, most_seconds
-        self._bound = first_seconds
-        self._random = SystemRandom()
-
-    def next_seconds(self) -> float:
-        bound, self._bound = self._bound, min(self._most, 2 * self._bound)
-        return self._random.uniform(0.2 * bound, bound)
-
-    def reset(self) -> None:
-        self._bound = self._first
-
-
 class Feed:
     """The log as one peer has followed it. ``changed`` guards everything that two threads see."""
 
@@ -67,16 +51,21 @@ class Feed:
         self._failure: ExchangeError | None = None
         self._incarnation: str | None = None
         self._blobs: OrderedDict[str, bytes] = OrderedDict()
+        self._unseen: dict[Record, None] = {}
+        """Own records that did not come by yet: a hub may confirm one and lose it before anybody read it."""
         self._store = ""
+        self._gives_back = False
+        """The hub has another disk than before, and not yet all that this peer had put on the old one."""
         self._num_refills = 0
         """Refills in a row that the hub refused."""
         self._closed = False
         self._thread = Thread(target=self._follow, name="haversack-feed", daemon=True)
 
     def rest(self) -> None:
-        """Forget an eviction and follow nothing until ``start``."""
+        """Forget an eviction and what the process before had to say; follow nothing until ``start``."""
         with self.changed:
             self._incarnation, self._failure = None, None
+            self._unseen.clear()
 
     def start(self, incarnation: str) -> None:
         """Follow as this process of the peer; also after an eviction."""
@@ -99,6 +88,16 @@ class Feed:
         """Raises what ended the following, if anything did. Hold ``changed``."""
         if self._failure is not None:
             raise self._failure
+
+    def expect(self, record: Record) -> None:
+        """An own record is about to be posted: post it again if the hub loses it, until it comes by."""
+        with self.changed:
+            self._unseen[record] = None
+
+    def forgo(self, record: Record) -> None:
+        """The record was not taken."""
+        with self.changed:
+            self._unseen.pop(record, None)
 
     def keep(self, digest: str, blob: bytes) -> None:
         """Remember one of the peer's own blobs, in case the hub loses it."""
@@ -125,6 +124,8 @@ class Feed:
         while incarnation := self._await_turn():
             try:
                 self._poll(incarnation)
+                if self._gives_back:
+                    self._give_back(incarnation)
                 backoff.reset()
             except LinkDown as error:
                 _logger.debug("%s", error)
@@ -150,11 +151,12 @@ class Feed:
                 self.changed.notify_all()
 
     def _poll(self, incarnation: str) -> None:
+        seconds = 0.0 if self._gives_back else self._poll_seconds
         reply = self._line.request(
             "GET",
-            f"{self._base}/log?from={len(self._ledger)}&wait={self._poll_seconds:g}",
+            f"{self._base}/log?from={len(self._ledger)}&wait={seconds:g}",
             headers={INCARNATION_HEADER: incarnation, HEAD_HEADER: self._ledger.head.hex()},
-            timeout_seconds=self._poll_seconds + _GRACE_SECONDS,
+            timeout_seconds=seconds + _GRACE_SECONDS,
         )
         if reply.status == HTTPStatus.CONFLICT:
             if NEXT_HEADER not in reply.headers:
@@ -164,7 +166,9 @@ class Feed:
         reply.raise_for_status()
         self._take_in(reply)
         self._num_refills = 0
-        self._notice_store(reply.headers.get(STORE_HEADER, ""), incarnation)
+        store = reply.headers.get(STORE_HEADER, "")
+        self._gives_back = self._gives_back or (bool(self._store) and store != self._store)
+        self._store = store
 
     def _take_in(self, reply: Reply) -> None:
         try:
@@ -175,6 +179,9 @@ class Feed:
         with self.changed:
             self.bytes_received += len(reply.body)
             self._inbox += records
+            if self._unseen:
+                for record in records:
+                    self._unseen.pop(record, None)
             self.changed.notify_all()
 
     def _estranged(self, why: str) -> ExchangeError:
@@ -194,7 +201,9 @@ class Feed:
         answer = self._line.request(
             "POST", f"{self._base}/refill", tail.frames, headers, _REFILL_SECONDS
         )
-        if answer.status == HTTPStatus.CONFLICT and self._num_refills < _MAX_REFILLS:
+        if answer.status == HTTPStatus.CONFLICT:
+            if self._num_refills == _MAX_REFILLS:
+                raise self._estranged(answer.sentence)
             # Somebody else may have brought the log back in between: the next poll will tell.
             self._num_refills += 1
             raise LinkDown(answer.sentence)
@@ -202,14 +211,28 @@ class Feed:
         with self.changed:
             self.bytes_sent += len(tail.frames)
 
-    def _notice_store(self, store: str, incarnation: str) -> None:
-        if self._store and store != self._store:
+    def _give_back(self, incarnation: str) -> None:
+        """To a hub that has another disk, after the log: own blobs, then own records nobody had read."""
+        with self.changed:
+            blobs, unseen = dict(self._blobs), list(self._unseen)
+        headers = {INCARNATION_HEADER: incarnation}
+        for digest, blob in blobs.items():
+            path = f"{self._base}/blobs/{digest}"
+            self._line.request("PUT", path, blob, headers, _REFILL_SECONDS).raise_for_status()
             with self.changed:
-                blobs = dict(self._blobs)
-            for digest, blob in blobs.items():
-                headers = {INCARNATION_HEADER: incarnation}
-                path = f"{self._base}/blobs/{digest}"
-                self._line.request("PUT", path, blob, headers, _REFILL_SECONDS).raise_for_status()
-                with self.changed:
-                    self.bytes_sent += len(blob)
-        self._store = store
+                self.bytes_sent += len(blob)
+        for record in unseen:
+            self._post_again(record, headers)
+        self._gives_back = False
+
+    def _post_again(self, record: Record, headers: dict[str, str]) -> None:
+        frame = record.encode()
+        answer = self._line.request("POST", f"{self._base}/log", frame, headers, _GRACE_SECONDS)
+        try:
+            answer.raise_for_status()
+        except Stale as error:
+            # The run went on without it; whoever waits for it learns that from the log.
+            _logger.info("%s", error)
+            return
+        with self.changed:
+            self.bytes_sent += len(frame)

@@ -16,8 +16,9 @@ from haversack_trainer.contract.membership import Join
 from haversack_trainer.contract.records import CorruptRecord, Kind, Record
 from haversack_trainer.contract.report import PeerReport, RunProgress
 
+from .backoff import Backoff
 from .base import Evicted, ExchangeError, Outgoing, Stop, Stopped, Swap
-from .feed import POLL_SECONDS, Backoff, Feed
+from .feed import POLL_SECONDS, Feed
 from .log import ClosedRound, RunState
 from .payload import blob_digest, body_of
 from .wire import INCARNATION_HEADER, MAX_BLOB_BYTES, Line, LinkDown, Reply, client_context
@@ -53,10 +54,12 @@ class HttpExchange:
         me: int,
         stop: Stop = _never,
         poll_seconds: float = POLL_SECONDS,
+        needs_approval: bool = False,
     ) -> None:
+        """``needs_approval`` as in ``RunState``."""
         context = client_context(tls_dir)
         self.me = me
-        self.state = RunState()
+        self.state = RunState(needs_approval=needs_approval)
         self._base = f"/v1/runs/{run}"
         self._line = Line(url, hub_name, context)
         self._feed = Feed(Line(url, hub_name, context), run, poll_seconds)
@@ -178,7 +181,12 @@ class HttpExchange:
             frame = record.encode()
         except CorruptRecord as error:
             raise ExchangeError(str(error)) from error
-        self._ask("POST", "/log", frame, stop).raise_for_status()
+        self._feed.expect(record)
+        try:
+            self._ask("POST", "/log", frame, stop).raise_for_status()
+        except ExchangeError:
+            self._feed.forgo(record)
+            raise
         self._sent += len(frame)
 
     def _ask(self, method: str, path: str, body: bytes, stop: Stop) -> Reply:

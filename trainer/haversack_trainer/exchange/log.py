@@ -12,16 +12,30 @@ Rules (architecture, section 5):
 * If the view empties, the pending peers form the view and the round starts over, without its old payloads.
   If nobody is pending, the next JOIN forms the view at once.
 * A second PAYLOAD of a peer for the same round, or one for another round than the open one, is ignored.
-* The first VERDICT of a round counts, the first PUBLISHED counts; APPROVAL sets ``approved_by``.
+* CHECKPOINT, EVALUATION, VERDICT and PUBLISHED count only from the lowest member of the view at that position
+  of a started run, and only of rounds that are closed.
+* The first VERDICT of a round counts; APPROVAL sets ``approved_by``.
+* The first PUBLISHED counts that follows a passed VERDICT and, where the job asks for one, an APPROVAL.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from haversack_trainer.contract.membership import CheckpointRef, Identity, Join, Start
 from haversack_trainer.contract.records import HUB, OPERATOR, Kind, Record
 from haversack_trainer.contract.report import Evaluation, Publication, Verdict
+
+_LEADERS_WORDS: Final[
+    Mapping[Kind, type[CheckpointRef | Evaluation | Verdict | Publication]]
+] = {
+    Kind.CHECKPOINT: CheckpointRef,
+    Kind.EVALUATION: Evaluation,
+    Kind.VERDICT: Verdict,
+    Kind.PUBLISHED: Publication,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +81,8 @@ class MembershipChange:
 class RunState:
     """What any reader of the log knows. Two states that applied the same records are equal."""
 
+    needs_approval: bool = False
+    """Whether the job asks for one before its adapter is published; all readers have the same job file."""
     num_records: int = 0
     identity: Identity | None = None
     """The first JOIN's: what all later ones are measured against."""
@@ -118,11 +134,36 @@ class RunState:
         """Whether ``peer`` is in the view or waits to enter it."""
         return peer in self.view or peer in self.pending
 
+    def objection(self, record: Record) -> str | None:
+        """Why a word of the leader's does not count here; None if it does, or if it is no such word.
+
+        Raises ``ValueError`` if its body cannot be read.
+        """
+        model = _LEADERS_WORDS.get(record.kind)
+        if model is None:
+            return None
+        word, name = model.model_validate_json(record.body), record.kind.name
+        if self.start is None:
+            return f"peer {record.peer} wrote a {name} record before the run was started"
+        if record.peer != self.leader:
+            return f"{name} records are for the lowest member to write, peer {self.leader}, not peer {record.peer}"
+        if not 0 <= word.round <= self.round:
+            return f"the {name} record is of round {word.round}, but {self.round} rounds are closed"
+        return self._objection_to_publishing() if record.kind is Kind.PUBLISHED else None
+
+    def _objection_to_publishing(self) -> str | None:
+        if self.verdict is None or not self.verdict.passed:
+            return "nothing is published that has not passed its gate"
+        if self.needs_approval and self.approved_by is None:
+            return "nothing is published that has not been approved: this job asks for it"
+        return None
+
     def apply(self, record: Record) -> None:
         """Take in the next record. Never raises: a record that breaks a rule changes nothing."""
         self.num_records += 1
         try:
-            self._dispatch(record)
+            if self.objection(record) is None:
+                self._dispatch(record)
         except ValueError:  # pydantic's ValidationError and UnicodeDecodeError are ValueErrors
             self.num_unreadable += 1
 

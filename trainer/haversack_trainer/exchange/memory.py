@@ -28,16 +28,17 @@ class MemoryLog:
     """What the hub would keep, shared by the threads of one process."""
 
     run: str = "run"
+    needs_approval: bool = False
     changed: Condition = field(default_factory=Condition)
     book: Book = field(init=False)
     blobs: dict[str, bytes] = field(default_factory=dict)
     reports: dict[int, PeerReport] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.book = Book(self.run)
+        self.book = Book(self.run, self.needs_approval)
 
     def append(self, author: int, record: Record, incarnation: str) -> None:
-        """As the hub would: check, then append. Raises ``Refused`` or ``Evicted``."""
+        """As the hub would: check, then append. Raises ``Refused``, ``Stale``, ``Evicted``."""
         with self.changed:
             try:
                 if self.book.check(author, record, incarnation) is None:
@@ -59,7 +60,7 @@ class MemoryExchange:
 
     def __init__(self, log: MemoryLog, me: int) -> None:
         self.me = me
-        self.state = RunState()
+        self.state = RunState(needs_approval=log.needs_approval)
         self._log = log
         self._incarnation = ""
         self._sent = 0

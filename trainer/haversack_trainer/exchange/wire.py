@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from .base import Evicted, ExchangeError, Refused
+from .base import Evicted, ExchangeError, Refused, Stale, Superseded
 
 CONNECT_SECONDS: Final = 10.0
 INCARNATION_HEADER: Final = "Haversack-Incarnation"
@@ -31,6 +31,12 @@ MAX_BLOB_BYTES: Final = 2**30
 """The hub takes no larger ones."""
 
 _PASSING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+_MEANING: Final[dict[int, type[ExchangeError]]] = {
+    HTTPStatus.FORBIDDEN: Refused,
+    HTTPStatus.CONFLICT: Stale,
+    HTTPStatus.GONE: Evicted,
+    HTTPStatus.LOCKED: Superseded,
+}
 _REFUSING_ALERTS: Final = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED", "HANDSHAKE_FAILURE")
 
 
@@ -55,14 +61,12 @@ class Reply:
             return f"the hub answered {self.status}"
 
     def raise_for_status(self) -> Reply:
-        """Raises ``Evicted`` (410), ``LinkDown`` (5xx, 408, 429) or ``Refused`` (any other error)."""
+        """Raises ``LinkDown`` (5xx, 408, 429), what ``_MEANING`` says, or ``ExchangeError``."""
         if self.status < HTTPStatus.BAD_REQUEST:
             return self
-        if self.status == HTTPStatus.GONE:
-            raise Evicted(self.sentence)
         if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR or self.status in _PASSING:
             raise LinkDown(self.sentence)
-        raise Refused(self.sentence)
+        raise _MEANING.get(self.status, ExchangeError)(self.sentence)
 
 
 def client_context(tls_dir: Path) -> ssl.SSLContext:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from haversack_trainer.contract.records import OPERATOR, CorruptRecord
 from haversack_trainer.contract.report import PeerReport
 from haversack_trainer.exchange.admission import Forged
-from haversack_trainer.exchange.base import Evicted, Refused
+from haversack_trainer.exchange.base import Evicted, Refused, Stale, Superseded
 from haversack_trainer.exchange.wire import (
     HEAD_HEADER,
     INCARNATION_HEADER,
@@ -35,9 +35,10 @@ _CHUNK_BYTES: Final = 2**20
 _BYTES: Final = "application/octet-stream"
 _STATUS: Final[dict[type[Exception], int]] = {
     CorruptRecord: 400,
-    Forged: 403,
-    Refused: 409,
+    Refused: 403,
+    Stale: 409,
     Evicted: 410,
+    Superseded: 423,
     NotStored: 507,
     Settling: 503,
 }

@@ -17,7 +17,7 @@ from haversack_trainer.contract.records import (
 )
 from haversack_trainer.contract.report import PeerReport, RunProgress
 from haversack_trainer.exchange.admission import LEASE_EXPIRED, Book, Forged
-from haversack_trainer.exchange.base import Refused
+from haversack_trainer.exchange.base import Stale
 from haversack_trainer.exchange.ledger import Tail
 
 MAX_READ_BYTES: Final = 8 * 2**20
@@ -62,9 +62,10 @@ class Core:
         clock: Callable[[], float],
         recovered: list[Record] | None = None,
         incomplete: bool = False,
+        needs_approval: bool = False,
     ) -> None:
         """``clock`` is monotonic; ``incomplete``: the disk may have lost records that peers still have."""
-        self.book = Book(run)
+        self.book = Book(run, needs_approval)
         self.lease_seconds = lease_seconds
         self.num_refused = 0
         self.wake_mark = 0
@@ -88,7 +89,7 @@ class Core:
     def append(self, author: int, frames: bytes, incarnation: str) -> Appended:
         """Check and store records one by one; an error leaves those before it in the log.
 
-        Raises ``CorruptRecord``, ``Refused``, ``Evicted``, ``Settling`` or what the storage raises.
+        Raises ``CorruptRecord``, ``Refused``, ``Stale``, ``Evicted``, ``Settling`` or what the storage raises.
         """
         records = list(decode(frames))
         if not records:
@@ -105,14 +106,14 @@ class Core:
     def poll(self, author: int, incarnation: str, start: int, head: str) -> None:
         """A member that has followed the log to ``start`` and ``head`` asks on: renews its lease.
 
-        Raises ``Behind``, ``Refused`` if it followed another log, ``Evicted``.
+        Raises ``Behind``, ``Stale`` if it followed another log, ``Evicted``.
         """
         if start > len(self):
             if len(self) == 0:
                 self._settle()
             raise Behind(f"this hub has {len(self)} records, not {start}")
         if head and head != self.book.ledger.head_at(start).hex():
-            raise Refused(f"this hub's first {start} records are not those that you have")
+            raise Stale(f"this hub's first {start} records are not those that you have")
         if author == OPERATOR:
             return
         self.book.check_alive(author, incarnation)
@@ -132,16 +133,16 @@ class Core:
     def refill(self, frames: bytes, head: str) -> None:
         """A peer brings the log back. Must continue what is here and lead to ``head``.
 
-        Raises ``Refused``, ``CorruptRecord`` or what the storage raises.
+        Raises ``Stale``, ``CorruptRecord`` or what the storage raises.
         """
         if not self._is_settling():
-            raise Refused("this hub has its log and takes no refill")
+            raise Stale("this hub has its log and takes no refill")
         have = self.book.ledger.read(0).frames
         hash_, records = genesis(self.book.run), list(decode(frames))
         for record in records:
             hash_ = chain(hash_, record.encode())
         if hash_.hex() != head or frames[: len(have)] != have[: len(frames)]:
-            raise Refused("the refill is not a continuation of this run's log")
+            raise Stale("the refill is not a continuation of this run's log")
         for record in records[len(self) :]:
             self._store(record)
 

@@ -1,7 +1,7 @@
 """The log on disk: append-only segment files that are never left with half a record.
 
 A file ``log-<position>.seg`` holds frames from that position on. ``store.json`` names the run and gives
-the disk a random name, by which peers notice that a hub came back with another disk.
+the disk a random name, by which peers notice that a hub came back with another disk, or lost a part of it.
 """
 
 from __future__ import annotations
@@ -42,14 +42,16 @@ class Journal:
     ) -> None:
         self._folder, self._segment_bytes, self._write = folder, segment_bytes, write
         folder.mkdir(parents=True, exist_ok=True)
-        self.store = _claim(folder / "store.json", run)
         self.was_cut = False
         """Whether opening found a torn or damaged end and cut it off."""
         self.recovered: list[Record] = []
         self._size = 0
         self._swap = Lock()
         """Held while the file is synced or exchanged for the next."""
+        self.store = _claim(folder / "store.json", run)
         self._file = self._open_newest(self._recover())
+        if self.was_cut:
+            self.store = _name(folder / "store.json", run)
 
     def append(self, frame: bytes) -> None:
         """Write one frame, all of it or nothing. Raises ``NotStored``."""
@@ -125,11 +127,7 @@ class Journal:
 def _claim(path: Path, run: str) -> str:
     """The disk's random name, made at first use. Raises ``HubError`` if the disk is another run's."""
     if not path.exists():
-        store = secrets.token_hex(8)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps({"run": run, "store": store}))
-        part.replace(path)
-        return store
+        return _name(path, run)
     try:
         found = json.loads(path.read_text())
         owner, store = str(found["run"]), str(found["store"])
@@ -137,6 +135,15 @@ def _claim(path: Path, run: str) -> str:
         raise HubError(f"{path} cannot be read: empty {path.parent}") from error
     if owner != run:
         raise HubError(f"{path.parent} holds the log of run {owner!r}, not of {run!r}: use another")
+    return store
+
+
+def _name(path: Path, run: str) -> str:
+    """Gives the disk a new name."""
+    store = secrets.token_hex(8)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps({"run": run, "store": store}))
+    part.replace(path)
     return store
 
 

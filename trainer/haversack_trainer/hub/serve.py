@@ -44,6 +44,8 @@ class HubSettings:
     lease_seconds: float = 60.0
     attempt: int = 0
     """Pods this hub has had before: above 0, an empty folder means that a log was lost."""
+    needs_approval: bool = False
+    """As in ``RunState``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ async def running(
         clock=clock,
         recovered=journal.recovered,
         incomplete=journal.was_cut or (settings.attempt > 0 and not journal.recovered),
+        needs_approval=settings.needs_approval,
     )
     blobs = Blobs(settings.folder / "blobs", clock)
     publisher = Publisher(core, journal.sync)

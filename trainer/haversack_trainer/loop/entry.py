@@ -41,7 +41,7 @@ class Entry:
     clock: Callable[[], float] = time.monotonic
 
     def join(self) -> str:
-        """Ask to be a member; the incarnation that was asked for. Raises ``Refused``, ``Evicted``."""
+        """Ask to be a member; the incarnation that was asked for. Raises ``Refused``, ``Evicted``, ``Superseded``."""
         incarnation = uuid4().hex
         self.exchange.join(
             Join(

@@ -15,7 +15,6 @@ from haversack_trainer.checkpoint.manifest import Meta
 from haversack_trainer.contract.jobfile import JobFile
 from haversack_trainer.contract.records import Kind
 from haversack_trainer.contract.report import PeerState, Publication, RunProgress, Verdict
-from haversack_trainer.contract.spec import Approval
 from haversack_trainer.exchange.base import Exchange, Stop
 from haversack_trainer.exchange.log import RunState
 from haversack_trainer.objects.base import Away, Store
@@ -90,14 +89,15 @@ class Finish:
         verdict = self.judge.verdict(self._rounds)
         _logger.info("%s", verdict.reason)
         self._append(Kind.VERDICT, verdict.model_dump_json(by_alias=True))
-        self.exchange.wait_for(lambda state: state.verdict is not None, self.stop)
+        self.exchange.wait_for(
+            lambda state: state.verdict is not None or state.leader != self.exchange.me, self.stop
+        )
         self.recorder.catch_up()
         if not verdict.passed:
             self._store_report(None)
 
     def _is_approved(self, state: RunState) -> bool:
-        automatic = self.job.evaluation.gate.approval is Approval.AUTOMATIC
-        return automatic or state.approved_by is not None
+        return not self.job.needs_approval or state.approved_by is not None
 
     def _publish(self, verdict: Verdict) -> None:
         folder = self.judge.write(self._rounds)
@@ -106,7 +106,10 @@ class Finish:
         self.recorder.catch_up()
         self._store_report(publication)
         self._append(Kind.PUBLISHED, publication.model_dump_json(by_alias=True))
-        self.exchange.wait_for(lambda state: is_over(state, self._rounds), self.stop)
+        self.exchange.wait_for(
+            lambda state: is_over(state, self._rounds) or state.leader != self.exchange.me,
+            self.stop,
+        )
 
     def _append(self, kind: Kind, body: str) -> None:
         self.exchange.append(kind, self._rounds, body.encode())

@@ -5,14 +5,24 @@ from __future__ import annotations
 import logging
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Final
 
 from torch import Tensor
 
 from haversack_trainer.checkpoint.manifest import CheckpointError
+from haversack_trainer.contract.base import Frozen
 from haversack_trainer.contract.jobfile import JobFile
 from haversack_trainer.contract.records import Kind
 from haversack_trainer.contract.report import PeerState
-from haversack_trainer.exchange.base import Evicted, Exchange, ExchangeError, Stop, Stopped
+from haversack_trainer.exchange.backoff import Backoff, pause
+from haversack_trainer.exchange.base import (
+    Evicted,
+    Exchange,
+    ExchangeError,
+    Stale,
+    Stop,
+    Stopped,
+)
 from haversack_trainer.exchange.log import RunState
 from haversack_trainer.method import CannotCatchUp, Method, Trainee
 from haversack_trainer.objects.base import StoreError
@@ -25,6 +35,8 @@ from .saves import Saves
 from .snapshot import Snapshot
 from .stories import Stories
 
+_MAX_PAUSE_SECONDS: Final = 30.0
+"""Between two lives as a member: a process that is put out again and again must not flood the log with JOINs."""
 _logger = logging.getLogger(__name__)
 
 
@@ -53,13 +65,15 @@ class Peer:
         self._rounds = seat.job.training.rounds
         self._fresh = Snapshot.of(0, seat.model, seat.method, after=None)
         self._snapshot = self._fresh
+        self._backoff = Backoff(most_seconds=_MAX_PAUSE_SECONDS)
 
     def run(self) -> None:
-        """Returns when the run is over. Raises ``Stopped`` after saving, ``Refused``, ``ExchangeError``,
-        and ``StoreError`` where it cannot do without the store."""
+        """Returns when the run is over. Raises ``Stopped`` after saving, ``Refused``, ``Superseded``,
+        ``ExchangeError``, and ``StoreError`` where it cannot do without the store."""
         with closing(self._seat.recorder) as recorder:
             try:
                 while not self._has_finished():
+                    pause(self._backoff.next_seconds(), self._seat.stop)
                     _logger.info("joining again")
             except Stopped:
                 self._save_and_leave()
@@ -74,12 +88,13 @@ class Peer:
             incarnation = seat.entry.join()
             seat.recorder.state(PeerState.WAITING)
             seat.entry.wait(incarnation)
+            self._backoff.reset()
             seat.recorder.catch_up()
             if not is_over(seat.exchange.state, self._rounds):
                 self._adopt_state()
                 self._train()
                 seat.finish.run(self._load_consensus)
-        except Evicted as eviction:
+        except (Evicted, Stale) as eviction:
             _logger.warning("%s", eviction)
             return False
         return True
@@ -144,9 +159,7 @@ class Peer:
         self._load_consensus()
         evaluation = seat.judge.evaluation(done)
         seat.model.load_trainable_state(self._snapshot.tensors)
-        seat.exchange.append(
-            Kind.EVALUATION, done, evaluation.model_dump_json(by_alias=True).encode()
-        )
+        self._say(Kind.EVALUATION, done, evaluation)
         seat.recorder.state(PeerState.TRAINING)
 
     def _save(self, *, is_leader: bool) -> None:
@@ -156,13 +169,18 @@ class Peer:
             seat.saves.own(self._snapshot)
             if is_leader:
                 ref = seat.saves.shared(done, self._consensus())
-                seat.exchange.append(
-                    Kind.CHECKPOINT, done, ref.model_dump_json(by_alias=True).encode()
-                )
+                self._say(Kind.CHECKPOINT, done, ref)
                 seat.stories.keep()
         except (StoreError, CheckpointError) as error:
             _logger.warning("no checkpoint after round %d: %s", done, error)
             seat.recorder.checkpoint_failed(done, str(error))
+
+    def _say(self, kind: Kind, done: int, word: Frozen) -> None:
+        """A word of the leader's. If somebody else leads by now, it is theirs to say."""
+        try:
+            self._seat.exchange.append(kind, done, word.model_dump_json(by_alias=True).encode())
+        except Stale as error:
+            _logger.warning("%s", error)
 
     def _consensus(self) -> dict[str, Tensor]:
         """The run's adapter after the snapshot's round. The model must be in the snapshot's state."""

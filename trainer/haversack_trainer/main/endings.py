@@ -14,6 +14,7 @@ class BadJob(Exception):
 
 _ENDINGS: Final = (
     ("haversack_trainer.exchange.base:Stopped", ExitCode.PREEMPTED),
+    ("haversack_trainer.exchange.base:Superseded", ExitCode.PREEMPTED),
     ("haversack_trainer.main.endings:BadJob", ExitCode.BAD_JOB),
     ("haversack_trainer.config.errors:ConfigError", ExitCode.BAD_JOB),
     ("haversack_trainer.exchange.base:Refused", ExitCode.BAD_JOB),

@@ -20,5 +20,6 @@ def run_hub(environ: Mapping[str, str]) -> None:
         rounds=config.job.training.rounds,
         lease_seconds=float(config.job.heartbeat_timeout_seconds),
         attempt=config.attempt,
+        needs_approval=config.job.needs_approval,
     )
     run(settings)
