@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -15,10 +16,12 @@ from operator_builders import a_progress, a_publication, a_verdict
 
 from haversack_operator.cluster import certificates
 from haversack_operator.cluster.base import ClusterError
-from haversack_operator.cluster.hubclient import HubClient
+from haversack_operator.cluster.hubclient import MAX_PROGRESS_BYTES, HubClient
 from haversack_trainer.contract.records import OPERATOR, Kind, decode
+from haversack_trainer.contract.report import PeerReport
 
 RUN, NAME = "team.one.01234567", "one-hub.team.svc"
+PIECE_BYTES = 20_000
 SECRET = certificates.complete(
     {}, {"hub", "operator", "peer-0"}, run=RUN, hub_name=NAME, now=datetime.now(UTC)
 )
@@ -34,10 +37,16 @@ class Hub:
     callers: list[str] = field(default_factory=list)
     port: int = field(default_factory=free_port)
 
-    async def show(self, request: web.Request) -> web.Response:
+    async def show(self, request: web.Request) -> web.StreamResponse:
         peer = request.get_extra_info("peercert")
         self.callers.append(dict(part[0] for part in peer["subject"])["commonName"])
-        return web.Response(text=self.progress, status=self.code)
+        response = web.StreamResponse(status=self.code)
+        await response.prepare(request)
+        text = self.progress.encode()
+        for start in range(0, len(text), PIECE_BYTES):
+            await response.write(text[start : start + PIECE_BYTES])
+            await asyncio.sleep(0)
+        return response
 
     async def append(self, request: web.Request) -> web.Response:
         self.log += await request.read()
@@ -84,6 +93,18 @@ async def test_progress_arrives_whole_and_as_the_operator(hub: Hub, client: HubC
     hub.progress = told.model_dump_json(by_alias=True)
     assert await asked(client) == told
     assert hub.callers == ["operator"]
+
+
+async def test_the_progress_of_many_peers_arrives_in_pieces(hub: Hub, client: HubClient) -> None:
+    peers = tuple(PeerReport(peer=peer, node="n" * 200) for peer in range(1024))
+    told = a_progress().model_copy(update={"peers": peers})
+    hub.progress = told.model_dump_json(by_alias=True)
+    assert await asked(client) == told
+
+
+async def test_progress_without_end_is_not_read_to_its_end(hub: Hub, client: HubClient) -> None:
+    hub.progress = a_progress().model_dump_json(by_alias=True) + " " * MAX_PROGRESS_BYTES
+    assert await asked(client) is None
 
 
 async def test_a_hub_that_does_not_answer_as_it_should_is_no_error(

@@ -58,8 +58,7 @@ class HubClient:
             ) as answer:
                 if answer.status != HTTPStatus.OK:
                     return None
-                body = await answer.content.read(MAX_PROGRESS_BYTES)
-                return RunProgress.model_validate_json(body)
+                return RunProgress.model_validate_json(await _whole(answer))
         except (aiohttp.ClientError, TimeoutError, ValidationError):
             return None
 
@@ -95,6 +94,16 @@ class HubClient:
         if known is None or known[0] != print_:
             known = self._contexts[run] = (print_, client_context(secret))
         return known[1]
+
+
+async def _whole(answer: aiohttp.ClientResponse) -> bytes:
+    """The body, read to its end. Raises ``ClientError`` if it is longer than any progress can be."""
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > MAX_PROGRESS_BYTES:
+            raise aiohttp.ClientPayloadError(f"progress of more than {MAX_PROGRESS_BYTES} bytes")
+    return bytes(body)
 
 
 def client_context(secret: Mapping[str, bytes]) -> ssl.SSLContext:
