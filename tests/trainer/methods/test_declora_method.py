@@ -183,6 +183,14 @@ def test_a_late_peer_starts_from_the_mean_of_the_newest_round() -> None:
     assert all(torch.equal(t, consensus[name]) for name, t in late.model.trainable_state().items())
 
 
+def test_who_catches_up_forgets_the_moments_of_the_state_it_leaves() -> None:
+    network, peers = ToyNetwork(), {0: Peer(0), 1: Peer(1)}
+    train(network, peers, range(2))
+    assert peers[0].method.state_dict()["optimizer"]["state"]
+    peers[0].method.catch_up(network.history, network.fetch)
+    assert not peers[0].method.state_dict()["optimizer"]["state"]
+
+
 def gone(*_: object) -> bytes:
     raise ExchangeError("the blob is gone")
 

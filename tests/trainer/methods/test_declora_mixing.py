@@ -71,3 +71,10 @@ def test_the_bound_on_the_product_bias_holds() -> None:
 def test_equal_states_do_not_disagree() -> None:
     state = a_state()
     assert disagreement({1: state, 4: state}) == {"consensus_distance": 0, "product_bias_bound": 0}
+
+
+def test_sums_run_in_fp64_and_are_rounded_once() -> None:
+    states: dict[int, State] = {
+        peer: {"head": np.array([value], "f4")} for peer, value in enumerate((2**24, 1, -(2**24)))
+    }
+    assert combine(dict.fromkeys(states, 1.0), states)["head"].tolist() == [1.0]

@@ -38,6 +38,20 @@ def test_words_are_those_of_the_published_splitmix64(state: int, outputs: tuple[
     assert tuple(mix((state + (i + 1) * GAMMA) % 2**64) for i in range(len(outputs))) == outputs
 
 
+@pytest.mark.parametrize(
+    ("identifier", "hashed"),
+    [
+        ((0, 0, 0, 0), 8042686876864786922),
+        ((17, 3, 2, 1), 17776389666006688319),
+        ((17, 1, 2, 3), 13168837266478213777),
+        ((9223372036854775808, 1000000, 1023, 255), 9737060936993869427),
+    ],
+)
+def test_keys_are_frozen(identifier: tuple[int, int, int, int], hashed: int) -> None:
+    """Seed, step, peer, direction: another order or salt would make another run of every log."""
+    assert key(*identifier) == hashed
+
+
 def test_signs_are_the_bits_of_the_words_lowest_first() -> None:
     z = key(17, 3, 2, 1)
     expected = [1.0 if int(w) >> bit & 1 else -1.0 for w in words(z, 0, 3) for bit in range(64)]

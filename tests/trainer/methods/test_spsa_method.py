@@ -116,7 +116,7 @@ def test_peers_may_join_and_leave_between_rounds() -> None:
     del peers[0]
     train(network, peers, range(8, 10))
     assert len(states(peers)) == 1
-    assert {scalar.peer for scalar in scalars(network.history[-1])} == {1, 2}
+    assert {scalar.peer for scalar in scalars(network.history[-1], FAST.directions)} == {1, 2}
     assert len(update_of(network.history[-1], SEED, FAST).terms) == 2 * FAST.directions
 
 
@@ -126,7 +126,7 @@ def test_a_peer_with_nan_losses_is_invalid_everywhere_and_still_a_replica() -> N
     assert math.isnan(results[1].loss)
     assert results[1].num_nonfinite_steps == FAST.directions
     assert network.history[0].payloads[1].body == b""
-    assert {scalar.peer for scalar in scalars(network.history[0])} == {0}
+    assert {scalar.peer for scalar in scalars(network.history[0], FAST.directions)} == {0}
     assert len(states(peers)) == 1
 
 
@@ -162,22 +162,30 @@ def test_directions_of_one_peer_weigh_as_much_as_those_of_many() -> None:
     apart = ClosedRound(
         4, (0, 1, 2, 3), tuple(Payload(m, values[m : m + 1], 16) for m in range(4)), 1
     )
-    one, many = (update_of(closed, SEED, FAST) for closed in (alone, apart))
+    one = update_of(alone, SEED, FAST)
+    many = update_of(apart, SEED, FAST.model_copy(update={"directions": 1}))
     assert [t.coefficient for t in one.terms] == [t.coefficient for t in many.terms]
 
 
 @pytest.mark.parametrize(
     ("settings", "coefficients"),
     [
-        (Settings(learning_rate="0.5", scale_with_peers=False), (-1.0, 0.5)),
-        (Settings(learning_rate="0.5"), (-2.0, 1.0)),
-        (Settings(learning_rate="0.5", weighting=Weighting.SUM, scale_with_peers=False), (-2, 1)),
+        (Settings(directions=2, learning_rate="0.5", scale_with_peers=False), (-1.0, 0.5)),
+        (Settings(directions=2, learning_rate="0.5"), (-2.0, 1.0)),
         (
-            Settings(learning_rate="0.5", weighting=Weighting.SQRT, scale_with_peers=False),
+            Settings(
+                directions=2, learning_rate="0.5", weighting=Weighting.SUM, scale_with_peers=False
+            ),
+            (-2, 1),
+        ),
+        (
+            Settings(
+                directions=2, learning_rate="0.5", weighting=Weighting.SQRT, scale_with_peers=False
+            ),
             (-math.sqrt(2), math.sqrt(0.5)),
         ),
         (
-            Settings(learning_rate="0.5", clip_median="1", scale_with_peers=False),
+            Settings(directions=2, learning_rate="0.5", clip_median="1", scale_with_peers=False),
             (-0.75, 0.5),
         ),
     ],
@@ -192,7 +200,9 @@ def test_weighting_scaling_and_clipping(
 
 
 def test_weight_decay_shrinks_before_the_step() -> None:
-    settings = Settings(learning_rate="0.5", weight_decay="0.5", scale_with_peers=False)
+    settings = Settings(
+        directions=1, learning_rate="0.5", weight_decay="0.5", scale_with_peers=False
+    )
     closed = ClosedRound(0, (0,), (Payload(0, bytes(1)),), 1)
     theta = torch.full((3,), 8.0)
     update_of(closed, SEED, settings).apply(theta)
@@ -257,3 +267,28 @@ def test_dropout_is_off_while_measuring() -> None:
     peer.model.train(mode=True)
     peer.method.local_step(0)
     assert not peer.model.training
+
+
+@pytest.mark.parametrize("num_codes", [0, 3, 5, 65_535])
+def test_a_payload_with_another_number_of_codes_than_directions_is_invalid(num_codes: int) -> None:
+    sound, odd = Payload(0, bytes([127] * 4)), Payload(1, bytes([127] * num_codes), 127)
+    closed = ClosedRound(0, (0, 1), (sound, odd), 1)
+    assert update_of(closed, SEED, FAST) == update_of(ClosedRound(0, (0,), (sound,), 1), SEED, FAST)
+
+
+def test_the_learning_rate_grows_with_up_to_sixteen_directions() -> None:
+    def step(count: int) -> float:
+        settings = Settings(directions=count, learning_rate="0.5", weighting=Weighting.SUM)
+        closed = ClosedRound(0, (0,), (Payload(0, bytes([127] * count)),), 1)
+        return -update_of(closed, SEED, settings).terms[0].coefficient
+
+    assert [step(count) for count in (1, 15, 16, 17, 256)] == [0.5, 7.5, 8.0, 8.0, 8.0]
+
+
+def test_coefficients_are_fp32_numbers() -> None:
+    """Added as fp64 to fp32 they would be rounded by each device in its own way."""
+    settings = Settings(directions=3, learning_rate="0.1", weight_decay="0.3")
+    closed = ClosedRound(0, (0,), (Payload(0, bytes([127, 126, 125])),), 1)
+    update = update_of(closed, SEED, settings)
+    for value in (update.shrink, *(term.coefficient for term in update.terms)):
+        assert value == float(np.float32(value))

@@ -42,11 +42,15 @@ class Update:
         add(theta, self.terms)
 
 
-def scalars(closed: ClosedRound) -> list[Scalar]:
-    """The round's valid scalars, by (peer, direction): the codes' values, for their senders, too."""
+def scalars(closed: ClosedRound, directions: int) -> list[Scalar]:
+    """The round's valid scalars, by (peer, direction): the codes' values, for their senders, too.
+
+    A payload that has not one code for each of the ``directions`` is INVALID as a whole.
+    """
     return sorted(
         Scalar(payload.peer, direction, value)
         for payload in closed.payloads
+        if len(payload.body) == directions
         for direction, value in enumerate(codec.decode(payload.aux, payload.body))
         if value is not None
     )
@@ -54,7 +58,7 @@ def scalars(closed: ClosedRound) -> list[Scalar]:
 
 def update_of(closed: ClosedRound, seed: int, settings: Settings) -> Update:
     """One descent step along the round's directions."""
-    measured = scalars(closed)
+    measured = scalars(closed, settings.directions)
     count = len(measured)
     if not count:
         return Update(1.0, ())
