@@ -33,8 +33,15 @@ def test_only_old_and_unneeded_blobs_are_removed(tmp_path: Path) -> None:
     old, needed = put(blobs, b"old"), put(blobs, b"needed")
     clock.now += GRACE_SECONDS + 1
     new = put(blobs, b"new")
-    blobs.sweep({needed})
+    blobs.sweep({needed}, ())
     assert [blobs.has(digest) for digest in (old, needed, new)] == [False, True, True]
+
+
+def test_a_past_round_s_blobs_go_at_once(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path, Clock())
+    past, same, early = (put(blobs, data) for data in (b"past", b"same", b"early"))
+    blobs.sweep({same}, [past, same, "0" * 64])
+    assert [blobs.has(digest) for digest in (past, same, early)] == [False, True, True]
 
 
 def test_a_broken_upload_leaves_nothing(tmp_path: Path) -> None:

@@ -183,6 +183,18 @@ def test_a_refill_that_does_not_continue_the_log_is_refused() -> None:
         bench.core.refill(other, fork.book.ledger.head.hex())
 
 
+def test_blobs_are_needed_for_three_rounds_and_then_past_once() -> None:
+    bench = Bench().started()
+    digests = [bytes([number]) * 32 for number in range(6)]
+    past: list[str] = []
+    for number, digest in enumerate(digests):
+        for peer in (0, 1):
+            bench.append(Record(Kind.PAYLOAD, peer, number, digest))
+        past += bench.core.past_blobs()
+    assert past == [digest.hex() for digest in digests[:3] for _ in (0, 1)]
+    assert bench.core.needed_blobs() == {digest.hex() for digest in digests[3:]}
+
+
 def test_an_adapter_cannot_be_published_past_leader_gate_and_approval() -> None:
     bench = Bench(needs_approval=True).started()
     published = Publication(uri="s3://evil/x", digest="0", size_bytes=1, round=0)

@@ -205,9 +205,57 @@ def test_a_peer_reports_for_itself_only(hub: HubThread, peer: Line) -> None:
     assert peer.request("PUT", f"{peers}/0/report", report, ME).status == 204
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("round", -1),
+        ("attempt", 2**63),
+        ("samples", -1),
+        ("nonfiniteSteps", -1),
+        ("bytesSent", 2**63),
+        ("bytesReceived", -1),
+        ("microBatchSize", 0),
+        ("secondsPerRound", -0.5),
+        ("secondsPerRound", "Infinity"),
+        ("time", -1.0),
+        ("time", 1e11),
+        ("time", "NaN"),
+        ("node", "n" * 254),
+    ],
+)
+def test_a_report_out_of_bounds_is_refused_by_the_field_s_name(
+    hub: HubThread, peer: Line, field: str, value: object
+) -> None:
+    report = PeerReport(peer=0).model_dump(mode="json", by_alias=True) | {field: value}
+    path = f"/v1/runs/{hub.run}/peers/0/report"
+    reply = peer.request("PUT", path, json.dumps(report).encode(), ME)
+    assert (reply.status, f": {field}: " in sentence(reply)) == (400, True), sentence(reply)
+
+
+def test_a_report_at_its_bounds_is_taken(hub: HubThread, peer: Line) -> None:
+    report = PeerReport(
+        peer=0, node="n" * 253, loss=float("nan"), samples=2**52, seconds_per_round=0, time=9e10
+    )
+    path = f"/v1/runs/{hub.run}/peers/0/report"
+    assert (
+        peer.request("PUT", path, report.model_dump_json(by_alias=True).encode(), ME).status == 204
+    )
+
+
 def test_a_refill_is_taken_only_by_a_hub_that_lost_its_log(hub: HubThread, peer: Line) -> None:
     reply = peer.request("POST", f"/v1/runs/{hub.run}/refill", JOIN, ME)
     assert (reply.status, "takes no refill" in sentence(reply)) == (409, True)
+
+
+def test_a_refill_that_is_not_wanted_is_refused_before_it_is_sent(
+    hub: HubThread, peer: Line
+) -> None:
+    connection = peer._connect()
+    connection.putrequest("POST", f"/v1/runs/{hub.run}/refill")
+    connection.putheader("Content-Length", str(2**30))
+    connection.endheaders()
+    with connection.getresponse() as reply:
+        assert reply.status == 409
 
 
 def test_missing_certificates_are_named(hub: HubThread, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,10 +55,30 @@ def test_appends_go_on_after_a_cut(tmp_path: Path) -> None:
     assert reopened(tmp_path).recovered == RECORDS
 
 
-def test_a_missing_segment_stops_the_hub_with_advice(tmp_path: Path) -> None:
-    filled(tmp_path)[1].unlink()
-    with pytest.raises(HubError, match="a peer will bring the log back"):
-        Journal(tmp_path, "run")
+def damage(segment: Path) -> None:
+    data = bytearray(segment.read_bytes())
+    data[-1] ^= 1
+    segment.write_bytes(data)
+
+
+@pytest.mark.parametrize("harm", [damage, Path.unlink], ids=["damaged", "missing"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_segment_in_the_middle_ends_the_log_there_and_peers_bring_it_back(
+    tmp_path: Path, which: int, harm: Callable[[Path], None]
+) -> None:
+    segments = filled(tmp_path)
+    store = reopened(tmp_path).store
+    harm(segments[which])
+    journal = Journal(tmp_path, "run")
+    known = len(journal.recovered)
+    assert (journal.recovered, journal.was_cut) == (RECORDS[:known], True)
+    # Another name, so that peers give back what they know to have been taken.
+    assert journal.store != store
+    for record in RECORDS[known:]:
+        journal.append(record.encode())
+    journal.close()
+    again = reopened(tmp_path)
+    assert (again.recovered, again.was_cut, again.store) == (RECORDS, False, journal.store)
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:

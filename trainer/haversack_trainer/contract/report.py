@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from .base import Frozen
+from .records import OPERATOR
+
+Count = Annotated[int, Field(ge=0, le=2**52)]
+"""Exact as a float, and a thousand of them still add up in an int64."""
 
 
 class PeerState(StrEnum):
@@ -18,19 +25,19 @@ class PeerState(StrEnum):
 class PeerReport(Frozen):
     """One peer's latest word on itself; the hub keeps only the newest."""
 
-    peer: int
-    attempt: int = 0
-    node: str = ""
+    peer: int = Field(ge=0, lt=OPERATOR)
+    attempt: Count = 0
+    node: str = Field(default="", max_length=253)
     state: PeerState = PeerState.STARTING
-    round: int = 0
+    round: Count = 0
     loss: float | None = None
-    samples: int = 0
-    nonfinite_steps: int = 0
-    micro_batch_size: int = 1
-    bytes_sent: int = 0
-    bytes_received: int = 0
-    seconds_per_round: float | None = None
-    time: float = 0.0
+    samples: Count = 0
+    nonfinite_steps: Count = 0
+    micro_batch_size: int = Field(default=1, ge=1, le=2**31 - 1)
+    bytes_sent: Count = 0
+    bytes_received: Count = 0
+    seconds_per_round: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    time: float = Field(default=0.0, ge=0, lt=1e11, allow_inf_nan=False)
     """Unix time of the report, by the peer's clock."""
 
 

@@ -28,9 +28,7 @@ from haversack_trainer.contract.membership import CheckpointRef, Identity, Join,
 from haversack_trainer.contract.records import HUB, OPERATOR, Kind, Record
 from haversack_trainer.contract.report import Evaluation, Publication, Verdict
 
-_LEADERS_WORDS: Final[
-    Mapping[Kind, type[CheckpointRef | Evaluation | Verdict | Publication]]
-] = {
+_LEADERS_WORDS: Final[Mapping[Kind, type[CheckpointRef | Evaluation | Verdict | Publication]]] = {
     Kind.CHECKPOINT: CheckpointRef,
     Kind.EVALUATION: Evaluation,
     Kind.VERDICT: Verdict,

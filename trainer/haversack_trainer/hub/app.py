@@ -29,7 +29,8 @@ from .publisher import Publisher
 from .tls import caller
 
 MAX_APPEND_BYTES: Final = 2**20
-MAX_REFILL_BYTES: Final = 2**30
+MAX_REFILL_BYTES: Final = 2**26
+"""A million rounds of one byte; the hub has 512 MiB for this, for the same as records, and for all else."""
 _RUNS: Final = "/v1/runs/"
 _CHUNK_BYTES: Final = 2**20
 _BYTES: Final = "application/octet-stream"
@@ -55,6 +56,7 @@ class Hub:
     def __init__(self, core: Core, blobs: Blobs, publisher: Publisher, store: str) -> None:
         self._core, self._blobs, self._publisher, self._store = core, blobs, publisher, store
         self._base = f"{_RUNS}{core.book.run}"
+        self._refilling = asyncio.Lock()
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[self._guard], client_max_size=MAX_APPEND_BYTES)
@@ -125,14 +127,25 @@ class Hub:
 
     async def _refill(self, request: web.Request) -> web.Response:
         self._peers_only(request)
-        frames = bytearray()
-        async for chunk in request.content.iter_chunked(_CHUNK_BYTES):
-            frames += chunk
-            if len(frames) > MAX_REFILL_BYTES:
-                raise web.HTTPRequestEntityTooLarge(MAX_REFILL_BYTES, len(frames))
-        self._core.refill(bytes(frames), _head(request))
+        # One at a time: who comes next learns that there is a log before it has sent its own.
+        async with self._refilling:
+            self._core.check_settling()
+            frames = await self._read_refill(request)
+            self._core.refill(frames, _head(request))
         await self._publisher.confirm()
         return web.json_response({"next": len(self._core)})
+
+    async def _read_refill(self, request: web.Request) -> bytes:
+        frames = bytearray()
+        try:
+            async with asyncio.timeout(self._core.lease_seconds):
+                async for chunk in request.content.iter_chunked(_CHUNK_BYTES):
+                    frames += chunk
+                    if len(frames) > MAX_REFILL_BYTES:
+                        raise web.HTTPRequestEntityTooLarge(MAX_REFILL_BYTES, len(frames))
+        except TimeoutError as error:
+            raise web.HTTPRequestTimeout from error
+        return bytes(frames)
 
     async def _put_blob(self, request: web.Request) -> web.Response:
         self._peers_only(request)
@@ -161,7 +174,7 @@ class Hub:
         try:
             report = PeerReport.model_validate_json(await request.read())
         except ValidationError as error:
-            raise CorruptRecord("the report cannot be read") from error
+            raise CorruptRecord(_what_is_wrong(error)) from error
         self._core.report(peer, _incarnation(request), report)
         return web.Response(status=204)
 
@@ -177,6 +190,12 @@ async def _receive(request: web.Request, incoming: Incoming) -> None:
         if received > MAX_BLOB_BYTES:
             raise web.HTTPRequestEntityTooLarge(MAX_BLOB_BYTES, received)
         await asyncio.to_thread(incoming.write, chunk)
+
+
+def _what_is_wrong(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(map(str, first["loc"]))
+    return f"the report cannot be read{f': {field}' if field else ''}: {first['msg']}"
 
 
 def _incarnation(request: web.Request) -> str:

@@ -6,7 +6,8 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -89,11 +90,12 @@ class Blobs:
         """The blob was put now; its grace begins."""
         self._since[digest] = self._clock()
 
-    def sweep(self, needed: set[str]) -> None:
-        """Remove what no recent round refers to and what is not new."""
+    def sweep(self, needed: set[str], past: Iterable[str]) -> None:
+        """Remove ``past`` ones, and what nobody refers to although it is not new; never ``needed`` ones."""
         limit = self._clock() - GRACE_SECONDS
-        for digest in [name for name, since in self._since.items() if since < limit]:
-            if digest not in needed:
+        late = [digest for digest, since in self._since.items() if since < limit]
+        for digest in chain(past, late):
+            if digest in self._since and digest not in needed:
                 self.path(digest).unlink(missing_ok=True)
                 del self._since[digest]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -23,6 +23,8 @@ from haversack_trainer.exchange.ledger import Tail
 MAX_READ_BYTES: Final = 8 * 2**20
 """Of one answer to a read; a longer log is read in several."""
 MAX_SHARED_BYTES: Final = 2**20
+RECENT_ROUNDS: Final = 3
+"""Closed rounds whose blobs are kept."""
 
 
 class Behind(Exception):
@@ -78,6 +80,7 @@ class Core:
         self._last_tick = clock()
         self._settle_until: float | None = None
         self._heard: set[int] = set()
+        self._num_past = 0
         for record in recovered or []:
             self._enter(record)
         if incomplete:
@@ -135,8 +138,7 @@ class Core:
 
         Raises ``Stale``, ``CorruptRecord`` or what the storage raises.
         """
-        if not self._is_settling():
-            raise Stale("this hub has its log and takes no refill")
+        self.check_settling()
         have = self.book.ledger.read(0).frames
         hash_, records = genesis(self.book.run), list(decode(frames))
         for record in records:
@@ -145,6 +147,11 @@ class Core:
             raise Stale("the refill is not a continuation of this run's log")
         for record in records[len(self) :]:
             self._store(record)
+
+    def check_settling(self) -> None:
+        """Raises ``Stale`` unless a refill is wanted."""
+        if not self._is_settling():
+            raise Stale("this hub has its log and takes no refill")
 
     def tick(self) -> int:
         """Expire leases; call it about every second. Returns how many peers were removed.
@@ -197,10 +204,20 @@ class Core:
         )
 
     def needed_blobs(self) -> set[str]:
-        """Digests that the open round and the last three closed ones refer to."""
+        """Digests that the open round and the newest closed ones refer to."""
         state = self.book.state
-        closed = (payload for round_ in state.closed[-3:] for payload in round_.payloads)
+        closed = (
+            payload for round_ in state.closed[-RECENT_ROUNDS:] for payload in round_.payloads
+        )
         return {payload.body[-32:].hex() for payload in (*closed, *state.open_payloads)}
+
+    def past_blobs(self) -> Iterator[str]:
+        """Digests that older rounds referred to, of those that became so since the last call."""
+        rounds = self.book.state.closed
+        start, self._num_past = self._num_past, max(0, len(rounds) - RECENT_ROUNDS)
+        for round_ in rounds[start : self._num_past]:
+            for payload in round_.payloads:
+                yield payload.body[-32:].hex()
 
     def _append(self, author: int, record: Record, incarnation: str) -> int:
         known = self.book.check(author, record, incarnation)

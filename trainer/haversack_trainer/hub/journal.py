@@ -43,7 +43,7 @@ class Journal:
         self._folder, self._segment_bytes, self._write = folder, segment_bytes, write
         folder.mkdir(parents=True, exist_ok=True)
         self.was_cut = False
-        """Whether opening found a torn or damaged end and cut it off."""
+        """Whether opening found damage, and cut off the log from there on."""
         self.recovered: list[Record] = []
         self._size = 0
         self._swap = Lock()
@@ -83,32 +83,34 @@ class Journal:
             os.close(self._file)
 
     def _recover(self) -> Path | None:
-        """Reads all segments; returns the newest one."""
+        """Reads the segments up to the first damage and removes what is after it; returns the newest one."""
         segments = sorted(self._folder.glob("log-*.seg"))
+        read: list[Path] = []
         for segment in segments:
-            if int(segment.stem.removeprefix("log-")) != len(self.recovered):
-                raise HubError(
-                    f"{segment} does not follow on {len(self.recovered)} records: empty {self._folder}, "
-                    "and a peer will bring the log back"
-                )
-            self._read(segment)
+            if self.was_cut or segment.name != _segment(len(self.recovered)):
+                _logger.warning("%s is removed: what comes before it is damaged", segment)
+                segment.unlink()
+                self.was_cut = True
+            else:
+                self._read(segment)
+                read.append(segment)
         self._position = len(self.recovered)
-        return segments[-1] if segments else None
+        return read[-1] if read else None
 
     def _read(self, segment: Path) -> None:
-        data, good = segment.read_bytes(), 0
+        self._size = 0
         try:
-            for record in decode(data):
+            for record in decode(segment.read_bytes()):
                 self.recovered.append(record)
-                good += record.num_bytes
+                self._size += record.num_bytes
         except CorruptRecord as error:
-            _logger.warning("%s is cut at byte %d of %d: %s", segment, good, len(data), error)
-            os.truncate(segment, good)
+            size = segment.stat().st_size
+            _logger.warning("%s is cut at byte %d of %d: %s", segment, self._size, size, error)
+            os.truncate(segment, self._size)
             self.was_cut = True
-        self._size = good
 
     def _open_newest(self, segment: Path | None) -> int:
-        path = segment or self._folder / f"log-{self._position:012}.seg"
+        path = segment or self._folder / _segment(self._position)
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
         _sync_folder(self._folder)
         return file
@@ -122,6 +124,10 @@ class Journal:
             os.fdatasync(self._file)
             os.close(self._file)
             self._file, self._size = file, 0
+
+
+def _segment(position: int) -> str:
+    return f"log-{position:012}.seg"
 
 
 def _claim(path: Path, run: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .core import Core
+from .journal import NotStored
 
 MAX_HOLD_SECONDS: Final = 0.5
 """Payloads of an open round are shown at the latest after this."""
@@ -30,12 +31,14 @@ class Publisher:
         self._hold: asyncio.TimerHandle | None = None
 
     async def confirm(self) -> None:
-        """Wait until everything appended so far is on the disk."""
+        """Wait until everything appended so far is on the disk. Raises ``NotStored`` if it failed."""
         upto = len(self._core)
         while self.durable < upto and not self.failed.is_set():
             if self._syncing is None or self._syncing.done():
                 self._syncing = asyncio.create_task(self._sync_once())
             await asyncio.shield(self._syncing)
+        if self.durable < upto:
+            raise NotStored("the hub's disk failed under what it had taken: the hub restarts")
 
     async def wait(self, start: int, seconds: float) -> None:
         """Wait until there is something worth answering at ``start``, at most ``seconds``."""

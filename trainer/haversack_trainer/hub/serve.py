@@ -118,7 +118,7 @@ async def _keep(core: Core, blobs: Blobs, publisher: Publisher) -> None:
         await asyncio.sleep(min(1.0, core.lease_seconds / 4))
         try:
             core.tick()
+            await publisher.confirm()
         except NotStored as error:
             _logger.warning("%s", error)
-        await publisher.confirm()
-        blobs.sweep(core.needed_blobs())
+        blobs.sweep(core.needed_blobs(), core.past_blobs())
