@@ -250,6 +250,7 @@ def test_a_refill_is_taken_only_by_a_hub_that_lost_its_log(hub: HubThread, peer:
 def test_a_refill_that_is_not_wanted_is_refused_before_it_is_sent(
     hub: HubThread, peer: Line
 ) -> None:
+    peer.close()
     connection = peer._connect()
     connection.putrequest("POST", f"/v1/runs/{hub.run}/refill")
     connection.putheader("Content-Length", str(2**30))
