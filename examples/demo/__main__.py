@@ -51,8 +51,9 @@ def _run(method: str) -> int:
     )
     print(f"model     all-MiniLM-L6-v2, {minilm.PARAMETERS / 1e6:.1f} million weights")
     job, nodes = setting.write(method, FOLDER, data, FOLDER / "store")
-    print(f"running   haversack run {job} --nodes {nodes}", flush=True)
-    return run(Request(job, nodes, FOLDER / "jobs"), Plug(setting.UNPLUGGED))
+    request = Request(job, nodes, FOLDER / "jobs")
+    print(f"running   {request.command()}", flush=True)
+    return run(request, Plug(setting.UNPLUGGED))
 
 
 if __name__ == "__main__":

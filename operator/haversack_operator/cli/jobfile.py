@@ -23,6 +23,8 @@ from .words import InputError
 CREDENTIALS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 CLAIM: Final = re.compile(r"^pvc://([^/]+)")
 HERE: Final = "file://./"
+ANNOTATION_FILE: Final = f"{names.GROUP}/file"
+"""On a job of this machine: the file that it came from, where its Secrets are."""
 LIMITS: Final = Limits(size_bytes=2 * 2**20, values=50_000)
 """An API server takes no object of more than 1.5 MiB."""
 
@@ -50,13 +52,29 @@ def read(path: Path, claims: Path) -> JobDocument:
     wanted = spec.storage.s3.secret_ref
     if wanted and wanted.name not in {secret["metadata"]["name"] for secret in secrets}:
         secrets.append(_from_environment(wanted.name, namespace, os.environ))
-    return JobDocument(job, tuple(secrets))
+    return JobDocument(_marked(job, path), tuple(secrets))
 
 
 def read_spec(path: Path) -> JobSpec:
     """What the one job of a file asks for, for who runs nothing. Raises ``InputError``."""
     job = _only_job(path, _documents(path))
     return _checked(path, _at_home(job, path.resolve().parent, Path("claims").resolve()))
+
+
+def secret_of(job: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    """A Secret of this machine's job: from the job's file, or from the environment."""
+    file = Path(job["metadata"].get("annotations", {}).get(ANNOTATION_FILE, ""))
+    try:
+        secrets = read(file, file.parent).secrets
+    except InputError:
+        return None
+    return next((each for each in secrets if each["metadata"]["name"] == name), None)
+
+
+def _marked(job: dict[str, Any], path: Path) -> dict[str, Any]:
+    metadata = job["metadata"]
+    annotations = {**metadata.get("annotations", {}), ANNOTATION_FILE: str(path.resolve())}
+    return {**job, "metadata": {**metadata, "annotations": annotations}}
 
 
 def _only_job(path: Path, documents: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import base64
 import webbrowser
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from haversack_operator.cluster.local_launch import decoded
 from haversack_operator.cluster.local_state import finished
 
-from . import found
+from . import found, jobfile
 from .words import DONE, InputError, program
 
 FILE: Final = "report.html"
@@ -32,9 +32,19 @@ def main(arguments: Sequence[str]) -> int:
     return DONE
 
 
+def is_there(job: Mapping[str, Any]) -> bool:
+    """Whether a run that has ended left one: a folder can be looked at, a bucket is believed."""
+    scheme, _, rest = _uri(job).partition("://")
+    return Path(rest).exists() if scheme == "file" else "verdict" in job.get("status", {})
+
+
+def _uri(job: Mapping[str, Any]) -> str:
+    return f"{job['spec']['storage']['uri'].rstrip('/')}/{job['metadata']['name']}/{FILE}"
+
+
 def _local(where: found.Where, job: Mapping[str, Any], output: Path) -> Path:
     """The report as a file of this machine. Raises ``InputError``."""
-    uri = f"{job['spec']['storage']['uri'].rstrip('/')}/{where.name}/{FILE}"
+    uri = _uri(job)
     scheme, _, rest = uri.partition("://")
     if scheme == "s3":
         bucket, _, key = rest.partition("/")
@@ -65,7 +75,7 @@ def _download(
             "reading a report from S3 needs boto3: pip install 'haversack[trainer]'"
         ) from error
     s3 = job["spec"]["storage"].get("s3", {})
-    secret = _secret(where, s3)
+    secret = _secret(where, job, s3)
     client = boto3.client(
         "s3",
         endpoint_url=s3.get("endpoint"),
@@ -83,10 +93,13 @@ def _download(
     fresh.replace(output)
 
 
-def _secret(where: found.Where, s3: Mapping[str, Any]) -> dict[str, str]:
-    """The job's Secret, of a cluster. On this machine boto3 looks in its usual places."""
+def _secret(where: found.Where, job: Mapping[str, Any], s3: Mapping[str, Any]) -> dict[str, str]:
+    """The job's Secret. Where this machine has none, boto3 looks in its usual places."""
     name = s3.get("secretRef", {}).get("name")
-    if name is None or where.local() is not None:
+    if name is None:
         return {}
-    data = where.kubectl_json("get", "secret", name).get("data") or {}
-    return {variable: base64.b64decode(value).decode() for variable, value in data.items()}
+    if where.local() is not None:
+        secret = jobfile.secret_of(job, name)
+    else:
+        secret = where.kubectl_json("get", "secret", name)
+    return {key: value.decode() for key, value in decoded(secret).items()} if secret else {}

@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from haversack_operator.cluster.local import LocalCluster
 from haversack_operator.cluster.local_lock import AlreadyRunning, running
 from haversack_operator.cluster.local_state import StateError, StateFile, admit
 
-from . import jobfile, live
+from . import jobfile, live, report
 from .nodes import nodes_of
 from .screen import Screen
 from .session import Hook, Outcome, Session
@@ -37,6 +38,17 @@ class Request:
     job: Path
     nodes: Path | None
     state_dir: Path
+
+    def command(self) -> str:
+        """What a person types for it."""
+        nodes = f" --nodes {shlex.quote(str(self.nodes))}" if self.nodes else ""
+        return f"{program('run')} {shlex.quote(str(self.job))}{nodes}{self.where()}"
+
+    def where(self) -> str:
+        """The option with which the other commands find the job."""
+        if self.state_dir == STATE_DIR:
+            return ""
+        return f" --state-dir {shlex.quote(str(self.state_dir))}"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -66,7 +78,7 @@ def run(request: Request, hook: Hook | None = None) -> int:
     folder = request.state_dir / name
     saved = StateFile(folder).read()
     if saved is not None:
-        print("\n".join(_summary(saved.job, outcome, request, folder)))
+        print("\n".join(summary(saved.job, outcome, request, folder)))
     return EXIT_CODES[outcome]
 
 
@@ -81,7 +93,7 @@ async def _train(request: Request, hook: Hook | None) -> tuple[str, Outcome]:
             cluster = LocalCluster(saved, given.secrets, nodes, folder, _environment(os.environ))
             return name, await Session(cluster, Screen(sys.stdout), hook).run()
     except AlreadyRunning as error:
-        watch = f"{program('watch')} {name}{_state_dir(request)}"
+        watch = f"{program('watch')} {name}{request.where()}"
         raise InputError(
             f"{name} is already running here (pid {error.pid}); watch it with: {watch}"
         ) from error
@@ -94,19 +106,15 @@ def _environment(own: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in own.items() if not name.startswith("HAVERSACK_")}
 
 
-def _summary(
-    job: Mapping[str, object], outcome: Outcome, request: Request, folder: Path
+def summary(
+    job: Mapping[str, Any], outcome: Outcome, request: Request, folder: Path
 ) -> Iterator[str]:
+    """What came of a run, with the commands that go on from there."""
     yield f"{folder.name}: {live.state(job)}"
     yield from live.ending(job)
     if outcome is Outcome.FAILED:
         yield f"logs      {folder / 'pods'}/*/log.txt"
     if outcome in {Outcome.SUSPENDED, Outcome.STOPPED}:
-        nodes = f" --nodes {request.nodes}" if request.nodes else ""
-        yield f"resume    {program('run')} {request.job}{nodes}{_state_dir(request)}"
-    else:
-        yield f"report    {program('report')} {folder.name}{_state_dir(request)}"
-
-
-def _state_dir(request: Request) -> str:
-    return "" if request.state_dir == STATE_DIR else f" --state-dir {request.state_dir}"
+        yield f"resume    {request.command()}"
+    elif report.is_there(job):
+        yield f"report    {program('report')} {folder.name}{request.where()}"
