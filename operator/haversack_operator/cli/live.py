@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from haversack_operator.api import names
@@ -17,20 +17,22 @@ HEADINGS: Final = ("peer", "node", "state", "round", "loss", "s/round", "sent")
 MAX_PEERS: Final = 12
 
 
-def block(job: Mapping[str, Any], progress: RunProgress | None) -> list[str]:
+def block(
+    job: Mapping[str, Any], progress: RunProgress | None, said: Collection[str] = ()
+) -> list[str]:
     """The lines that are drawn anew: where the run is, its figures, and a row per peer."""
     return [
-        f"{_name(job)} · {state(job)}",
+        f"{_name(job)} · {state(job, said)}",
         *_round(job),
         *_figures(job),
         *(_peers(progress) if progress else ()),
     ]
 
 
-def line(job: Mapping[str, Any]) -> str:
+def line(job: Mapping[str, Any], said: Collection[str] = ()) -> str:
     """The same in one line, for logs."""
     status = job.get("status", {})
-    parts = [state(job), f"peers {status.get('peersSummary', '–')}"]
+    parts = [state(job, said), f"peers {status.get('peersSummary', '–')}"]
     if progress := status.get("progress"):
         parts.append(f"round {progress['round']}/{progress['rounds']}")
         parts += [f"loss {progress['loss']}"] if "loss" in progress else []
@@ -43,16 +45,19 @@ def line(job: Mapping[str, Any]) -> str:
     return f"{job['metadata']['name']}: {', '.join(parts)}"
 
 
-def state(job: Mapping[str, Any]) -> str:
-    """The job in a few words: the first condition that says most."""
-    by_type = {entry["type"]: entry for entry in job.get("status", {}).get("conditions", ())}
+def state(job: Mapping[str, Any], said: Collection[str] = ()) -> str:
+    """The job in a few words: the first condition that says most, with its message unless that was
+    ``said`` before."""
+    by_type = _conditions(job)
     gate = by_type.get(names.Condition.GATE_PASSED)
     if gate is not None and gate["reason"] == "AwaitingApproval":
         return f"waiting for approval: {program('approve')} {job['metadata']['name']}"
     for kind, words in _STATES:
         entry = by_type.get(kind.lstrip("!"))
         if entry is not None and entry["status"] == ("False" if kind.startswith("!") else "True"):
-            return words.format(message=_plain(entry["message"]), reason=entry["reason"])
+            brief, _, long = words.partition(": ")
+            told = f": {long}" if long and entry["message"] not in said else ""
+            return f"{brief}{told}".format(message=_plain(entry["message"]), reason=entry["reason"])
     return "starting"
 
 
@@ -67,6 +72,60 @@ _STATES: Final = (
     (f"!{names.Condition.PEERS_READY}", "waiting for peers: {message}"),
     (names.Condition.READY, "training"),
 )
+
+
+def news(notes: Iterable[str], said: Collection[str]) -> Iterator[str]:
+    """The notes that tell something new: conditions often share a sentence."""
+    known = set(said)
+    for note in notes:
+        words = sentence(note)
+        if not any(old and old in words for old in known):
+            known.add(words)
+            yield note
+
+
+def sentence(note: str) -> str:
+    """An event's note without the condition that it starts with."""
+    kind, _, rest = note.partition(": ")
+    return rest if kind in _TYPES else note
+
+
+_TYPES: Final = frozenset(value for name, value in vars(names.Condition).items() if name.isupper())
+
+
+def last_words(job: Mapping[str, Any]) -> frozenset[str]:
+    """The sentences that ``ending`` and ``state`` say when the job is over."""
+    final = (names.Condition.COMPLETE, names.Condition.FAILED)
+    ends = {_conditions(job).get(kind, {}).get("message", "") for kind in final}
+    return frozenset({*ends, _verdict_words(job)} - {""})
+
+
+def said_by_ending(job: Mapping[str, Any]) -> frozenset[str]:
+    """The messages of conditions that only repeat the gate's reason."""
+    reason = _verdict_words(job)
+    messages = (entry["message"] for entry in _conditions(job).values())
+    return frozenset(each for each in messages if reason and reason in each)
+
+
+def _verdict_words(job: Mapping[str, Any]) -> str:
+    return str(job.get("status", {}).get("verdict", {}).get("reason", ""))
+
+
+def unplaced(job: Mapping[str, Any]) -> str | None:
+    """Why no plan covers the job, with each pool by its field; None where one does, or may yet."""
+    placed = _conditions(job).get(names.Condition.PLACED)
+    if placed is None or placed["reason"] != "CannotPlace":
+        return None
+    message = _plain(placed["message"])
+    for number, pool in enumerate(job["spec"]["pools"]):
+        message = message.replace(
+            f"pool {pool['name']}:", f"spec.pools[{number}] ({pool['name']}):"
+        )
+    return message
+
+
+def _conditions(job: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {entry["type"]: entry for entry in job.get("status", {}).get("conditions", ())}
 
 
 def ending(job: Mapping[str, Any]) -> Iterator[str]:

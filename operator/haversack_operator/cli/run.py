@@ -26,6 +26,7 @@ from .words import DONE, FAILED, INTERRUPTED, STATE_DIR, InputError, program
 EXIT_CODES: Final = {
     Outcome.COMPLETE: DONE,
     Outcome.FAILED: FAILED,
+    Outcome.UNPLACED: FAILED,
     Outcome.SUSPENDED: INTERRUPTED,
     Outcome.STOPPED: INTERRUPTED,
 }
@@ -110,7 +111,11 @@ def summary(
     job: Mapping[str, Any], outcome: Outcome, request: Request, folder: Path
 ) -> Iterator[str]:
     """What came of a run, with the commands that go on from there."""
-    yield f"{folder.name}: {live.state(job)}"
+    if outcome is Outcome.UNPLACED:
+        yield f"{folder.name}: no place: {live.unplaced(job)}"
+        yield "change    the job's pools, or give other nodes with --nodes; none will come by themselves"
+        return
+    yield f"{folder.name}: {live.state(job, live.said_by_ending(job))}"
     yield from live.ending(job)
     if outcome is Outcome.FAILED:
         yield f"logs      {folder / 'pods'}/*/log.txt"

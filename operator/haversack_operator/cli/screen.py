@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, TextIO
 
 from haversack_trainer.contract.report import RunProgress
@@ -24,15 +24,25 @@ class Screen:
         self._drawn = 0
         self._last_line: tuple[float, str] = (float("-inf"), "")
 
-    def show(self, job: Mapping[str, Any], progress: RunProgress | None) -> None:
-        """The job as it is now. Without a terminal: a line every few seconds, if it says anything new."""
+    def show(
+        self, job: Mapping[str, Any], progress: RunProgress | None, said: Collection[str] = ()
+    ) -> None:
+        """The job as it is now, without the sentences that were ``said``. Without a terminal: a line
+        every few seconds, if it says anything new."""
         if self._terminal:
-            self._draw(live.block(job, progress))
+            self._draw(live.block(job, progress, said))
             return
-        now, line = self._clock(), live.line(job)
+        now, line = self._clock(), live.line(job, said)
         if line != self._last_line[1] and now - self._last_line[0] >= LINE_SECONDS:
             self._last_line = (now, line)
             self._write([line])
+
+    def close(self, job: Mapping[str, Any], progress: RunProgress | None) -> None:
+        """The block as it was at the end stays; who calls says how it ended."""
+        if self._terminal:
+            sentences = {entry["message"] for entry in job["status"].get("conditions", ())}
+            self._draw(live.block(job, progress, sentences))
+            self._drawn = 0
 
     def say(self, lines: Iterable[str]) -> None:
         """News: they stay."""

@@ -17,6 +17,7 @@ from haversack_operator.cluster.local import LocalCluster
 from haversack_operator.cluster.local_state import is_true
 from haversack_operator.resources import PodSettings
 
+from . import live
 from .screen import Screen
 
 PASS_SECONDS: Final = 1.0
@@ -33,6 +34,8 @@ class Outcome(StrEnum):
     COMPLETE = "complete"
     FAILED = "failed"
     SUSPENDED = "suspended"
+    UNPLACED = "unplaced"
+    """The nodes cannot take it, and no others will come."""
     STOPPED = "stopped"
     """Asked twice: nothing was waited for."""
 
@@ -45,6 +48,7 @@ class Session:
         self._screen = screen
         self._hook = hook
         self._told = 0
+        self._said: set[str] = set()
         self._interrupts = 0
 
     async def run(self) -> Outcome:
@@ -64,9 +68,9 @@ class Session:
             except ClusterError as error:
                 self._screen.say([f"trying again: {error}"])
             job = await self._cluster.job()
-            outcome = self._outcome(job)
+            outcome = self._outcome(job) or await self._hopeless(job)
             if job is not None:
-                await self._tell(job)
+                await self._tell(job, outcome)
             if outcome is not None:
                 return outcome
             if self._hook is not None and (word := await self._hook(self._cluster)):
@@ -84,12 +88,28 @@ class Session:
             return Outcome.SUSPENDED
         return None
 
-    async def _tell(self, job: dict[str, Any]) -> None:
+    async def _hopeless(self, job: dict[str, Any] | None) -> Outcome | None:
+        """Nodes here never change by themselves, so a job without any pod and any place stays so."""
+        if job is None or live.unplaced(job) is None or await self._cluster.pods():
+            return None
+        return Outcome.UNPLACED
+
+    async def _tell(self, job: dict[str, Any], outcome: Outcome | None) -> None:
+        """News, and the job as it is; of the last news only what is not said with the outcome."""
         events = await self._cluster.events()
-        if news := events[self._told :]:
-            self._screen.say(event["note"] for event in news)
-            self._told = len(events)
-        self._screen.show(job, self._cluster.progress)
+        notes = [event["note"] for event in events[self._told :]]
+        self._told = len(events)
+        last = live.last_words(job) if outcome else frozenset()
+        if outcome is Outcome.UNPLACED:
+            notes = []
+        fresh = list(live.news(notes, self._said | last))
+        if fresh:
+            self._screen.say(fresh)
+        self._said |= {live.sentence(note) for note in fresh}
+        if outcome is None:
+            self._screen.show(job, self._cluster.progress, self._said)
+        else:
+            self._screen.close(job, self._cluster.progress)
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -18,6 +19,8 @@ LIFE_CYCLE_TAINTS: Final = frozenset(
     }
 )
 """They repeat what ``ready`` and ``unschedulable`` say."""
+LOG_PREFIX: Final = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ ")
+"""As Python's logging writes it."""
 PLAIN: Final = frozenset({"cpu", "memory", "pods", "ephemeral-storage"})
 
 
@@ -187,4 +190,4 @@ def _waiting(container: Mapping[str, Any], conditions: Mapping[str, Any]) -> str
 def _last_line(message: str) -> str:
     """The process's last words: the trainer ends with one sentence that says what to change."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return lines[-1][:1000] if lines else ""
+    return LOG_PREFIX.sub("", lines[-1])[:1000] if lines else ""

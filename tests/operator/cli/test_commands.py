@@ -302,3 +302,15 @@ def test_the_secret_in_the_jobs_own_file_is_found_again(tmp_path: Path) -> None:
     file.unlink()
     assert jobfile.secret_of(read, "s3") is None
     assert jobfile.secret_of(a_job(), "s3") is None
+
+
+def test_a_job_that_no_node_can_take_ends_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    large = {"name": "large", "peers": {"min": 1}, "resources": {"memory": "900Ti"}}
+    file = a_file(tmp_path, pools=[{"name": "cpu"}, large])
+    assert main(["run", str(file), "--state-dir", str(tmp_path / "state")]) == 1
+    told = capsys.readouterr().out
+    assert told.startswith("mine: no place: ")
+    assert "spec.pools[1] (large): 0 of 1 peer placed" in told
+    assert told.count("0 of 1 peer placed") == 1

@@ -57,6 +57,31 @@ def test_state_in_words(conditions: list[tuple[str, str, str, str]], words: str)
     assert live.state(a_job(*conditions)).endswith(words)
 
 
+def test_a_sentence_is_said_once() -> None:
+    notes = ["Failed: it broke", "Stalled: it broke", "peer-1: it broke", "Placed: 2 of 2"]
+    assert list(live.news(notes, ())) == ["Failed: it broke", "Placed: 2 of 2"]
+    assert list(live.news(notes, {"it broke"})) == ["Placed: 2 of 2"]
+    failed = a_job(("Failed", "True", "BadJob", "it broke"))
+    assert live.state(failed) == "failed (BadJob): it broke"
+    assert live.state(failed, {"it broke"}) == "failed (BadJob)"
+    assert live.last_words(failed) == {"it broke"}
+
+
+def test_what_the_gate_says_is_said_by_the_gates_line() -> None:
+    verdict = {"passed": False, "reason": "worse", "lossBefore": "1", "lossAfter": "2"}
+    failed = a_job(("Failed", "True", "GateFailed", "nothing is published: worse"), verdict=verdict)
+    assert live.state(failed, live.said_by_ending(failed)) == "failed (GateFailed)"
+    assert live.last_words(failed) == {"nothing is published: worse", "worse"}
+
+
+def test_the_end_on_a_terminal_leaves_the_block() -> None:
+    out = Terminal()
+    screen = Screen(out)
+    screen.close(a_job(("Failed", "True", "BadJob", "it broke")), None)
+    screen.say(["afterwards"])
+    assert out.getvalue() == "mine (SPSA) · failed (BadJob)\nafterwards\n"
+
+
 def test_one_line_for_logs_has_all_figures() -> None:
     assert live.line(TRAINING) == (
         "mine: training, peers 3/4, round 5/20, loss 1.2, held-out accuracy 71.5 %, sent 3 MiB, "

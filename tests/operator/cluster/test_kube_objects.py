@@ -36,7 +36,10 @@ def test_a_rendered_peer_is_read_back_as_it_was_meant() -> None:
 
 
 ENDED = {
-    "terminated": {"exitCode": 2, "message": "Traceback\n  no\ndataset.uri: there is no file\n"}
+    "terminated": {
+        "exitCode": 2,
+        "message": "Traceback\n  no\n2026-11-26 17:30:39,549 ERROR dataset.uri: there is no file\n",
+    }
 }
 
 
