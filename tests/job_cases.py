@@ -90,6 +90,7 @@ def pools(*counts: tuple[int, int]) -> list[dict[str, Any]]:
 
 
 _PART: Final = "spec.dataset.partition"
+_HELD_OUT: Final = "spec.dataset.heldOut"
 _TOLERATION: Final = "spec.pools[].tolerations[]"
 _NAME: Final = "metadata.name"
 _SPEAKER: Final = {"spec.model.task": "CausalLM"}
@@ -117,6 +118,7 @@ _CONTEXTS: Final[dict[str, Edits]] = {
     f"{_TOLERATION}.tolerationSeconds": {f"{_TOLERATION}.effect": "NoExecute"},
     f"{_TOLERATION}.value": {f"{_TOLERATION}": {"key": "edge"}},
     "spec.method.spsa": {"spec.method.type": "SPSA"},
+    "spec.method.decLoRA.edgePercent": {"spec.method.decLoRA.graph": "ErdosRenyi"},
 }
 """What else must be set for a bound to be the only thing that a value breaks."""
 
@@ -147,6 +149,47 @@ RULE_CASES: Final = (
         {**_SPEAKER, "spec.model.footprint": {**_FOOTPRINT, "vocabularySize": 32_000}},
         {**_SPEAKER, "spec.model.footprint": _FOOTPRINT},
         "footprint.vocabularySize: a language model's logits",
+    ),
+    Case(
+        "the held-out data are the training data",
+        {f"{_HELD_OUT}.uri": "s3://corpus/held-out"},
+        {f"{_HELD_OUT}.uri": BASE["spec"]["dataset"]["uri"]},
+        "heldOut.uri: is the training data itself",
+    ),
+    Case(
+        "a share of a data set of its own",
+        {f"{_HELD_OUT}.percent": 30},
+        {_HELD_OUT: {"percent": 30, "uri": "s3://corpus/held-out"}},
+        "percent: no share is taken",
+    ),
+    Case(
+        "credentials in an endpoint",
+        {"spec.storage.s3.endpoint": "http://x:9000/"},
+        {"spec.storage.s3.endpoint": "http://user:pw@x:9000/"},
+        "s3.endpoint: everybody may read it",
+    ),
+    *(
+        Case(
+            f"control character in {path}",
+            {f"spec.{path}": "s3://bucket/a"},
+            {f"spec.{path}": "s3://bucket/a\x00b"},
+            path,
+        )
+        for path in ("model.uri", "dataset.uri", "dataset.heldOut.uri", "storage.uri")
+    ),
+    *(
+        Case(
+            f"{path} is a subdomain",
+            {f"spec.{path}": "a.b-c"},
+            {f"spec.{path}": "a..b"},
+            path.replace("[]", "[0]"),
+        )
+        for path in (
+            "priorityClassName",
+            "runtime.serviceAccountName",
+            "pools[].runtimeClassName",
+            "storage.s3.secretRef.name",
+        )
     ),
     Case("name of 40", {_NAME: "a" * 40}, {_NAME: "a" * 41}, "metadata.name"),
     Case("name is a label", {_NAME: "a-1"}, {_NAME: "1.a"}, "metadata.name"),
@@ -238,24 +281,6 @@ RULE_CASES: Final = (
         {"spec.adapter.lora.dropout": "0.999"},
         {"spec.adapter.lora.dropout": "1.0"},
         "dropout: must be below 1",
-    ),
-    Case(
-        "SPSA with dropout",
-        {"spec.method.type": "SPSA", "spec.adapter.lora.dropout": "0.00"},
-        {"spec.method.type": "SPSA", "spec.adapter.lora.dropout": "0.05"},
-        "adapter.lora.dropout: SPSA",
-    ),
-    Case(
-        "another method's member",
-        {"spec.method.decLoRA": {}},
-        {"spec.method.spsa": {}},
-        "spsa",
-    ),
-    Case(
-        "another method's member, the other way",
-        {"spec.method": {"type": "SPSA", "spsa": {"directions": 2}}},
-        {"spec.method": {"type": "SPSA", "decLoRA": {}}},
-        "decLoRA",
     ),
     Case(
         "micro-batch above batch",

@@ -11,6 +11,7 @@ from admin_client import Answer
 from control_plane import ControlPlane
 from crd_bounds import Bound, a_value, bounds
 from job_cases import BASE, RULE_CASES, Case, bound_cases, edited, job_schema, put
+from method_cases import METHOD_CASES
 from pool_cases import POOL_CASES
 
 from haversack_operator.api.crd import plan_definition
@@ -21,6 +22,7 @@ from haversack_operator.api.schema import Schema, at
 pytestmark = pytest.mark.cluster
 
 GROUP = "/apis/haversack.dev/v1alpha1/namespaces/default"
+ALL_RULE_CASES = (*RULE_CASES, *METHOD_CASES, *POOL_CASES)
 DRY = "dryRun=All&fieldValidation=Strict"
 PLAN_SCHEMA: Schema = plan_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 PLAN: dict[str, Any] = {
@@ -47,7 +49,7 @@ def stored(crds: ControlPlane) -> Iterator[ControlPlane]:
         crds.request("DELETE", f"{GROUP}/{plural}")
 
 
-@pytest.mark.parametrize("case", [*RULE_CASES, *POOL_CASES, *bound_cases()], ids=str)
+@pytest.mark.parametrize("case", [*ALL_RULE_CASES, *bound_cases()], ids=str)
 def test_one_side_of_each_rule_and_bound_is_accepted(crds: ControlPlane, case: Case) -> None:
     accepted = create(crds, edited(case.accepted))
     assert accepted.code == 201, accepted.message
@@ -66,7 +68,7 @@ def test_a_folder_of_the_pod_is_no_storage(crds: ControlPlane) -> None:
 
 def test_every_rule_has_a_case() -> None:
     """A rule that no case breaks is a rule that nobody knows to work."""
-    said = [case.says for case in (*RULE_CASES, *POOL_CASES)]
+    said = [case.says for case in ALL_RULE_CASES]
     assert all(said)
     silent = [rule.message for rule in RULES if not any(part in rule.message for part in said)]
     assert not silent

@@ -8,7 +8,7 @@ from haversack_operator.api import names
 from haversack_operator.api.admission import JOB_ADMISSION, PLAN_ADMISSION
 from haversack_operator.api.job import JobSpec
 from haversack_operator.api.plan import PlanSpec, PlanStatus
-from haversack_operator.api.rules import RULES
+from haversack_operator.api.rules import METHOD_RULES, RULES
 from haversack_operator.api.schema import Schema, at, structural
 from haversack_operator.api.status import UNOBSERVED, JobStatus
 from haversack_trainer.contract.base import cel
@@ -50,7 +50,7 @@ def job_definition() -> dict[str, Any]:
         status,
     )
     at(schema, "spec")["properties"]["method"] = method_schema()
-    for rule in RULES:
+    for rule in (*RULES, *METHOD_RULES):
         _add_rule(at(schema, rule.path), rule.validation())
     for path, validation in JOB_ADMISSION:
         _add_rule(at(schema, path), validation)

@@ -10,7 +10,11 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from haversack_operator.api.schema import Schema, structural
-from haversack_trainer.contract.base import DECIMAL_PATTERN, NAME_LABEL_PATTERN
+from haversack_trainer.contract.base import (
+    DECIMAL_PATTERN,
+    NAME_LABEL_PATTERN,
+    OBJECT_NAME_PATTERN,
+)
 
 _SHOWN: Final = 40
 _WORDS: Final[Mapping[str, str]] = {
@@ -34,6 +38,7 @@ _WORDS: Final[Mapping[str, str]] = {
 _LIKE: Final[Mapping[str, str]] = {
     DECIMAL_PATTERN: 'a decimal, like "0.05"',
     NAME_LABEL_PATTERN: "lower-case letters, digits and single '-', like gpu-1",
+    OBJECT_NAME_PATTERN: "an object's name: lower-case letters, digits, '-' and '.', like s3-keys",
 }
 """Patterns that people meet often, in words."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from haversack_trainer.contract.base import Frozen, Name
+from haversack_trainer.contract.base import SUBDOMAIN, VISIBLE, Frozen, Name, ObjectName
 from haversack_trainer.contract.spec import (
     AdapterSpec,
     CheckpointSpec,
@@ -28,11 +28,7 @@ LABEL_KEY_PATTERN: Final = (
 )
 MAX_LABEL_KEY_LENGTH: Final = 317
 """253 of the optional prefix, a slash, 63 of the name."""
-ObjectName = Annotated[
-    str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)
-]
-"""Name of another object, a DNS subdomain."""
-Image = Annotated[str, Field(pattern=r"^[^\s]+$", min_length=1, max_length=512)]
+Image = Annotated[str, Field(pattern=f"^{VISIBLE}+$", min_length=1, max_length=512)]
 
 MAX_PEERS: Final = 256
 NAME_PATTERN: Final = "^[a-z](-?[a-z0-9])*$"
@@ -50,7 +46,7 @@ class Accelerator(Frozen):
 
     resource_name: str = Field(
         default="nvidia.com/gpu",
-        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+        pattern=rf"^{SUBDOMAIN}/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
         max_length=128,
         description="Extended resource of the device plug-in.",
     )

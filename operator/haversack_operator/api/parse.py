@@ -16,9 +16,9 @@ from pydantic.alias_generators import to_snake
 from haversack_operator.api import names
 from haversack_operator.api.faults import InvalidSpec, describe, quote
 from haversack_operator.api.job import MAX_NAME_LENGTH, NAME_PATTERN, JobSpec
-from haversack_operator.api.rules import RULES
+from haversack_operator.api.rules import METHOD_RULES, RULES, Rule
 from haversack_operator.api.schema import without_nulls
-from haversack_trainer.contract.cards import METHODS
+from haversack_trainer.contract.cards import METHODS, MethodCard, MethodSettings
 from haversack_trainer.contract.jobfile import MethodChoice
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -29,16 +29,31 @@ def parse_spec(body: Mapping[str, Any]) -> JobSpec:
     _check_envelope(body)
     spec = _validate(JobSpec, body["spec"], "spec")
     _check_pool_names(spec)
+    for path, rule in broken_rules(spec):
+        raise InvalidSpec(f"{path}.{rule.message}")
+    return spec
+
+
+def broken_rules(spec: JobSpec) -> Iterator[tuple[str, Rule]]:
+    """Each rule that does not hold, and where. Raises ``InvalidSpec`` for a method that is none."""
     for rule in RULES:
         for path, part in _parts(spec, rule.path):
             if not rule.holds(part):
-                raise InvalidSpec(f"{path}.{rule.message}")
-    method_choice(spec)
-    return spec
+                yield path, rule
+    card, settings = _method(spec)
+    path = f"spec.method.{card.member}"
+    for rule in METHOD_RULES:
+        if rule.path == path and not rule.holds(settings):
+            yield path, rule
 
 
 def method_choice(spec: JobSpec) -> MethodChoice:
     """The method of a job with all its settings, defaults filled in. Raises ``InvalidSpec``."""
+    card, settings = _method(spec)
+    return MethodChoice(type=card.type, settings=settings.model_dump(mode="json", by_alias=True))
+
+
+def _method(spec: JobSpec) -> tuple[MethodCard, MethodSettings]:
     chosen = dict(spec.method)
     type_ = chosen.pop("type", None)
     card = METHODS.get(type_) if isinstance(type_, str) else None
@@ -53,8 +68,7 @@ def method_choice(spec: JobSpec) -> MethodChoice:
             f"spec.method: {extra} does not go with type {card.type}; remove it, or change the type"
         )
     path = f"spec.method.{card.member}"
-    values: BaseModel = _validate(card.load_settings(), {} if settings is None else settings, path)
-    return MethodChoice(type=card.type, settings=values.model_dump(mode="json", by_alias=True))
+    return card, _validate(card.load_settings(), {} if settings is None else settings, path)
 
 
 def _check_envelope(body: object) -> None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from haversack_operator.api.job import LABEL_KEY_PATTERN, MAX_PEERS, JobSpec
-from haversack_operator.api.quantity import to_millis
-from haversack_trainer.contract.base import cel
+from haversack_operator.api.ranges import CPU, MEMORY
+from haversack_trainer.contract.base import SUBDOMAIN, VISIBLE, cel
 from haversack_trainer.contract.cards import METHODS, MethodCard
 from haversack_trainer.contract.spec import DataFormat, PartitionType, Task
 
@@ -36,7 +36,7 @@ class Rule:
 
 _ADDRESS: Final = (
     r"(s3://[a-z0-9][-a-z0-9.]+|hf://[A-Za-z0-9][-A-Za-z0-9_.]*"
-    r"|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?|file://)(/[^\s]*)?"
+    rf"|pvc://{SUBDOMAIN}|file://)(/{VISIBLE}*)?"
 )
 _CLIMBS: Final = r"/\.\.(/|$)"
 
@@ -58,34 +58,6 @@ def _address(path: str, *, optional: bool = False) -> Rule:
         "uri: write s3://bucket/prefix, hf://owner/name, pvc://claim/path or "
         "file:///absolute/path, without '..'",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Range:
-    """Quantities from ``least`` to ``most``; sums over all peers of a job stay far below 2^63."""
-
-    pattern: str
-    least: str
-    most: str
-
-    def cel(self, field: str) -> str:
-        return (
-            f"{field}.matches(r'^{self.pattern}$') "
-            f"&& quantity({field}).compareTo(quantity('{self.least}')) >= 0 "
-            f"&& quantity({field}).compareTo(quantity('{self.most}')) <= 0"
-        )
-
-    def holds(self, quantity: str) -> bool:
-        if not re.fullmatch(self.pattern, quantity, re.ASCII):
-            return False
-        return to_millis(self.least) <= to_millis(quantity) <= to_millis(self.most)
-
-
-_CPU: Final = _Range(r"[0-9]+(m|\.[0-9]{1,3})?", "1m", "100000")
-_MEMORY: Final = _Range(r"[0-9]+(\.[0-9]{1,3})?(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?", "1Mi", "1Pi")
-_MEMORY_WORDS: Final = (
-    "write 1Mi to 1Pi, as bytes or with a suffix Ki, Mi, Gi, Ti, Pi, k, M, G, T or P, like 8Gi"
-)
 
 
 def _replicas(spec: JobSpec) -> int:
@@ -119,6 +91,25 @@ _ADDRESSES: Final = (
     _address("spec.dataset"),
     _address("spec.dataset.heldOut", optional=True),
     _address("spec.storage"),
+    Rule(
+        "spec.storage",
+        "!has(self.s3.endpoint) || !self.s3.endpoint.contains('@')",
+        lambda storage: "@" not in (storage.s3.endpoint or ""),
+        "s3.endpoint: everybody may read it, so no credentials; put them into the Secret of secretRef "
+        "and remove all up to '@'",
+    ),
+    Rule(
+        "spec.dataset.heldOut",
+        "!has(self.percent) || !has(self.uri)",
+        lambda held_out: held_out.percent is None or held_out.uri is None,
+        "percent: no share is taken where uri names a data set of its own; remove one of the two",
+    ),
+    Rule(
+        "spec.dataset",
+        "!has(self.heldOut.uri) || self.heldOut.uri != self.uri",
+        lambda dataset: dataset.held_out.uri != dataset.uri,
+        "heldOut.uri: is the training data itself; name another data set, or write percent instead",
+    ),
 )
 
 _MODEL_AND_DATA: Final = (
@@ -242,21 +233,21 @@ _POOLS: Final = (
     ),
     Rule(
         "spec.pools[].resources",
-        _CPU.cel("self.cpu"),
-        lambda asked: _CPU.holds(asked.cpu),
-        "cpu: write 1m to 100000 CPUs, like 2, 0.5 or 500m",
+        CPU.cel("self.cpu"),
+        lambda asked: CPU.holds(asked.cpu),
+        f"cpu: {CPU.words}",
     ),
     Rule(
         "spec.pools[].resources",
-        _MEMORY.cel("self.memory"),
-        lambda asked: _MEMORY.holds(asked.memory),
-        f"memory: {_MEMORY_WORDS}",
+        MEMORY.cel("self.memory"),
+        lambda asked: MEMORY.holds(asked.memory),
+        f"memory: {MEMORY.words}",
     ),
     Rule(
         "spec.pools[].accelerator",
-        f"!has(self.memory) || ({_MEMORY.cel('self.memory')})",
-        lambda device: device.memory is None or _MEMORY.holds(device.memory),
-        f"memory: {_MEMORY_WORDS}; omit it where any device will do",
+        f"!has(self.memory) || ({MEMORY.cel('self.memory')})",
+        lambda device: device.memory is None or MEMORY.holds(device.memory),
+        f"memory: {MEMORY.words}; omit it where any device will do",
     ),
     Rule(
         "spec.pools[]",
@@ -285,3 +276,10 @@ _POOLS: Final = (
 )
 
 RULES: Final[tuple[Rule, ...]] = _ADDRESSES + _MODEL_AND_DATA + _TRAINING + _POOLS
+
+METHOD_RULES: Final = tuple(
+    Rule(f"spec.method.{card.member}", check.cel, check.holds, check.message)
+    for card in METHODS.values()
+    for check in card.load_settings().checks
+)
+"""Of the methods' own settings."""

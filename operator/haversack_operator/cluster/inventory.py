@@ -16,10 +16,10 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from haversack_operator.api import names
 from haversack_operator.api.faults import describe, quote
-from haversack_operator.api.job import Architecture, LabelValue, ObjectName, TaintEffect
+from haversack_operator.api.job import Architecture, LabelValue, TaintEffect
 from haversack_operator.api.quantity import QuantityError, to_bytes, to_millis
 from haversack_operator.snapshot import Amounts, Node, Taint
-from haversack_trainer.contract.base import Frozen
+from haversack_trainer.contract.base import Frozen, ObjectName
 
 from . import machine
 from .documents import DocumentError, Limits, read_documents

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from job_cases import BASE, RULE_CASES, Case, bound_cases, edited
+from method_cases import METHOD_CASES
 from pool_cases import POOL_CASES
 
 from haversack_operator.api.faults import InvalidSpec
 from haversack_operator.api.parse import method_choice, parse_spec
 from haversack_trainer.contract.cards import METHODS
 
-CASES = [*RULE_CASES, *POOL_CASES, *bound_cases()]
+CASES = [*RULE_CASES, *METHOD_CASES, *POOL_CASES, *bound_cases()]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -30,6 +32,28 @@ NAME_LABEL_PATTERN = r"^[a-z0-9](-?[a-z0-9])*$"
 
 Name = Annotated[str, Field(pattern=NAME_LABEL_PATTERN, max_length=20)]
 """A short DNS label; pod names are built from it, with ``--`` to tell the parts apart."""
+
+
+UNSEEN: Final = r"\x00-\x20\x7f-\xa0"
+"""Spaces and control characters, inside of ``[]``. Spelt out, since ``\\s`` is not the same in every
+reader's regular expressions."""
+VISIBLE: Final = f"[^{UNSEEN}]"
+
+SUBDOMAIN: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+OBJECT_NAME_PATTERN: Final = f"^{SUBDOMAIN}$"
+
+ObjectName = Annotated[str, Field(pattern=OBJECT_NAME_PATTERN, min_length=1, max_length=253)]
+"""Name of another object, a DNS subdomain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a model must hold beyond types and bounds: for the API server, and for who has none."""
+
+    cel: str
+    holds: Callable[[Any], bool]
+    message: str
+    """Names the field and says what to change."""
 
 
 def cel(rule: str, message: str) -> dict[str, str]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from .base import Frozen
+from .base import Check, Frozen
 from .spec import Footprint
 
 
 class MethodSettings(Frozen):
     """Base of every method's ``Settings``: the one source of its CRD member, docs table and checks."""
+
+    checks: ClassVar[tuple[Check, ...]] = ()
 
 
 SettingsClass = type[MethodSettings]

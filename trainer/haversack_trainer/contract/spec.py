@@ -7,14 +7,19 @@ CRD from the descriptions and bounds given here.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
-from .base import Decimal, Frozen
+from .base import UNSEEN, VISIBLE, Decimal, Frozen, ObjectName
 
-Uri = Annotated[str, Field(pattern=r"^(s3|hf|pvc|file)://[^\s]+$", min_length=8, max_length=1024)]
+Uri = Annotated[
+    str, Field(pattern=f"^(s3|hf|pvc|file)://{VISIBLE}+$", min_length=8, max_length=1024)
+]
 ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
+
+HELD_OUT_PERCENT: Final = 20
+"""Where neither a share nor a data set of its own is given."""
 
 
 class Task(StrEnum):
@@ -27,12 +32,7 @@ class Task(StrEnum):
 class SecretRef(Frozen):
     """A Secret in the job's own namespace."""
 
-    name: str = Field(
-        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-        min_length=1,
-        max_length=253,
-        description="Name of the Secret.",
-    )
+    name: ObjectName = Field(description="Name of the Secret.")
 
 
 class Footprint(Frozen):
@@ -108,12 +108,16 @@ class PartitionSpec(Frozen):
 class HeldOutSpec(Frozen):
     """The samples that no peer trains on; the gate judges on them."""
 
-    percent: int = Field(
-        default=20, ge=1, le=50, description="Share of the data set held out, when uri is not set."
+    percent: int | None = Field(
+        default=None,
+        ge=1,
+        le=50,
+        description=f"Share of the data set held out; without uri only. Default {HELD_OUT_PERCENT}.",
     )
     uri: Uri | None = Field(
         default=None,
-        description="A data set of its own, same format; must not overlap the training data.",
+        description="A data set of its own instead of percent, same format; must not overlap the "
+        "training data.",
     )
     max_samples: int = Field(
         default=2000, ge=10, le=100_000, description="At most this many held-out samples are used."
@@ -127,7 +131,8 @@ class DatasetSpec(Frozen):
     format: DataFormat = Field(
         default=DataFormat.JSONL,
         description="JSONL, CSV (with header), Text (one sample a line), or Folder "
-        "(datasets.save_to_disk; needs the trainer's 'data' extra).",
+        "(datasets.save_to_disk). Folder needs an image with the trainer's 'data' extra; the shipped "
+        "one is without.",
     )
     text_column: ColumnName = Field(
         default="text", description="Column with the text (or the image's pixels)."
@@ -195,8 +200,11 @@ class TrainingSpec(Frozen):
 class S3Spec(Frozen):
     """How s3:// addresses of this job are reached."""
 
-    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s/]+/?$", max_length=512)] | None = Field(
-        default=None, description="URL of an S3-compatible server. Default: AWS."
+    endpoint: (
+        Annotated[str, Field(pattern=f"^https?://[^{UNSEEN}/?#]+/?$", max_length=512)] | None
+    ) = Field(
+        default=None,
+        description="URL of an S3-compatible server, without credentials. Default: AWS.",
     )
     region: str = Field(default="us-east-1", min_length=1, max_length=64, description="Region.")
     secret_ref: SecretRef | None = Field(
@@ -210,7 +218,7 @@ class StorageSpec(Frozen):
     """Where adapters, checkpoints and reports go."""
 
     uri: Annotated[
-        str, Field(pattern=r"^(s3|file|pvc)://[^\s]+$", min_length=8, max_length=1024)
+        str, Field(pattern=f"^(s3|file|pvc)://{VISIBLE}+$", min_length=8, max_length=1024)
     ] = Field(
         description="s3://bucket/prefix, pvc://claim/path or file:///path. The job writes below <uri>/<job name>/."
     )

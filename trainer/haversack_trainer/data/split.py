@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from haversack_trainer.contract.spec import DatasetSpec
+from haversack_trainer.contract.spec import HELD_OUT_PERCENT, DatasetSpec
 
 from .partition import partition
 from .samples import DataError, Indices, Samples
@@ -74,7 +74,8 @@ def _set_aside(samples: Samples, spec: DatasetSpec, rng: np.random.Generator) ->
     judged; they count for the class of the first of them. Quotas are differences of a rounded-down
     running sum: each is within one of its class's share, their sum is exact.
     """
-    share = min(spec.held_out.percent / 100, spec.held_out.max_samples / len(samples))
+    percent = spec.held_out.percent or HELD_OUT_PERCENT
+    share = min(percent / 100, spec.held_out.max_samples / len(samples))
     chosen: list[int] = []
     seen = given = 0
     for groups in _groups(samples):

@@ -26,7 +26,7 @@ from haversack_trainer.exchange.topology import topology
 from haversack_trainer.method import Batches, CannotCatchUp, Fetch, StepResult, Trainee
 
 from .mixing import among, combine, disagreement, mean
-from .settings import Settings
+from .settings import EDGE_PERCENT, Settings
 from .training import LocalTraining
 
 
@@ -69,7 +69,7 @@ class DecLora:
         graph = topology(
             self._settings.graph,
             closed.members,
-            edge_percent=self._settings.edge_percent,
+            edge_percent=self._settings.edge_percent or EDGE_PERCENT,
             seed=self._seed,
         )
         valid = np.array([bool(payload.body) for payload in closed.payloads])

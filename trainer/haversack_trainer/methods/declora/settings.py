@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import ClassVar, Final
 
 from pydantic import Field
 
-from haversack_trainer.contract.base import Decimal
+from haversack_trainer.contract.base import Check, Decimal
 from haversack_trainer.contract.cards import MethodSettings
+
+EDGE_PERCENT: Final = 50
 
 
 class Graph(StrEnum):
@@ -19,6 +22,19 @@ class Graph(StrEnum):
 
 class Settings(MethodSettings):
     """Dec-LoRA: K local AdamW steps, then A and B are averaged with the neighbours' (arXiv 2501.15361, Alg. 1)."""
+
+    checks: ClassVar[tuple[Check, ...]] = (
+        Check(
+            "double(self.learningRate) > 0.0",
+            lambda settings: float(settings.learning_rate) > 0,
+            "learningRate: DecLoRA learns nothing at 0; write more than 0",
+        ),
+        Check(
+            "!has(self.edgePercent) || self.graph == 'ErdosRenyi'",
+            lambda settings: settings.edge_percent is None or settings.graph is Graph.ERDOS_RENYI,
+            "edgePercent: goes with graph ErdosRenyi; remove it or change the graph",
+        ),
+    )
 
     local_steps: int = Field(
         default=10,
@@ -35,6 +51,9 @@ class Settings(MethodSettings):
         default=Graph.RING,
         description="Who mixes with whom. Weights are Metropolis-Hastings on it.",
     )
-    edge_percent: int = Field(
-        default=50, ge=1, le=100, description="ErdosRenyi only: probability of an edge, in percent."
+    edge_percent: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description=f"ErdosRenyi only: probability of an edge, in percent. Default {EDGE_PERCENT}.",
     )

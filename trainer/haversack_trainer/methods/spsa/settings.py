@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import ClassVar
 
 from pydantic import Field
 
-from haversack_trainer.contract.base import Decimal
+from haversack_trainer.contract.base import Check, Decimal
 from haversack_trainer.contract.cards import MethodSettings
 
 
@@ -18,6 +19,14 @@ class Weighting(StrEnum):
 
 class Settings(MethodSettings):
     """SPSA: two forward passes per random direction, one byte on the wire for each."""
+
+    checks: ClassVar[tuple[Check, ...]] = (
+        Check(
+            "double(self.learningRate) > 0.0",
+            lambda settings: float(settings.learning_rate) > 0,
+            "learningRate: SPSA learns nothing at 0; write more than 0",
+        ),
+    )
 
     directions: int = Field(
         default=8, ge=1, le=256, description="Directions per peer and step (K); one byte each."
