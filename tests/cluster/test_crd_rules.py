@@ -15,6 +15,7 @@ from method_cases import METHOD_CASES
 from pool_cases import POOL_CASES
 
 from haversack_operator.api.crd import plan_definition
+from haversack_operator.api.job import MAX_NAME_LENGTH
 from haversack_operator.api.parse import parse_spec
 from haversack_operator.api.rules import RULES
 from haversack_operator.api.schema import Schema, at
@@ -168,6 +169,7 @@ def test_a_plan_never_changes(stored: ControlPlane) -> None:
 
 def test_people_see_the_columns_they_need(stored: ControlPlane) -> None:
     conditions = [
+        {"type": "Ready", "status": "True", "reason": "AwaitingApproval", **_WHEN},
         {"type": "GatePassed", "status": "False", "reason": "AwaitingApproval", **_WHEN},
         {"type": "Complete", "status": "False", "reason": "InProgress", **_WHEN},
     ]
@@ -181,10 +183,36 @@ def test_people_see_the_columns_they_need(stored: ControlPlane) -> None:
     patch = {"status": status}
     path = f"{GROUP}/finetunejobs/stored/status"
     stored.request("PATCH", path, patch, "application/merge-patch+json")
-    head, row = stored.kubectl("get", "ftj", "-o", "wide").splitlines()
-    wanted = ["NAME", "METHOD", "PEERS", "ROUND", "LOSS", "GATE", "COMPLETE", "AGE"]
-    assert head.split() == [*wanted, "BYTES", "ADAPTER"]
-    assert row.split()[:7] == ["stored", "DecLoRA", "2/2", "3", "1.25", "AwaitingApproval", "False"]
+    head, row = stored.kubectl("get", "ftj").splitlines()
+    wanted = ["NAME", "METHOD", "READY", "STATUS", "PEERS", "ROUND", "LOSS", "AGE"]
+    assert head.split() == wanted
+    shown = ["stored", "DecLoRA", "True", "AwaitingApproval", "2/2", "3", "1.25"]
+    assert row.split()[:7] == shown
+    wide, row = stored.kubectl("get", "ftj", "-o", "wide").splitlines()
+    assert wide.split() == [*wanted, "GATE", "COMPLETE", "BYTES", "ADAPTER"]
+    assert row.split()[8:11] == ["AwaitingApproval", "False", "4096"]
+
+
+def test_the_columns_fit_the_longest_words(stored: ControlPlane) -> None:
+    """Of a name, a reason, a count of peers and a loss."""
+    name = "a" * MAX_NAME_LENGTH
+    job = BASE | {"metadata": {"name": name}}
+    assert stored.request("POST", f"{GROUP}/finetunejobs", job).code == 201
+    reason = {"type": "Ready", "status": "False", "reason": "TooManyReplacements", **_WHEN}
+    status = {
+        "observedGeneration": 1,
+        "peersSummary": "256/256",
+        "progress": {"round": 1_000_000, "rounds": 1_000_000, "percent": 100, "loss": "0.12345"},
+        "conditions": [reason],
+    }
+    path = f"{GROUP}/finetunejobs/{name}"
+    stored.request("PATCH", f"{path}/status", {"status": status}, "application/merge-patch+json")
+    try:
+        told = stored.kubectl("get", "ftj", name)
+    finally:
+        stored.request("DELETE", path)
+    assert "TooManyReplacements" in told
+    assert max(map(len, told.splitlines())) <= 120
 
 
 _WHEN = {"observedGeneration": 1, "lastTransitionTime": "2026-09-01T08:00:00Z", "message": ""}

@@ -20,12 +20,14 @@ _LIST_KEYS: Final = {
 }
 _JOB_COLUMNS: Final = (
     ("Method", "string", ".spec.method.type", 0),
+    ("Ready", "string", ".status.conditions[?(@.type=='Ready')].status", 0),
+    ("Status", "string", ".status.conditions[?(@.type=='Ready')].reason", 0),
     ("Peers", "string", ".status.peersSummary", 0),
     ("Round", "integer", ".status.progress.round", 0),
     ("Loss", "string", ".status.progress.loss", 0),
-    ("Gate", "string", ".status.conditions[?(@.type=='GatePassed')].reason", 0),
-    ("Complete", "string", ".status.conditions[?(@.type=='Complete')].status", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
+    ("Gate", "string", ".status.conditions[?(@.type=='GatePassed')].reason", 1),
+    ("Complete", "string", ".status.conditions[?(@.type=='Complete')].status", 1),
     ("Bytes", "integer", ".status.traffic.bytesSent", 1),
     ("Adapter", "string", ".status.adapter.uri", 1),
 )
