@@ -43,10 +43,12 @@ def helm(*args: str, kubeconfig: Path | None = None) -> str:
     return done.stdout
 
 
-def render(values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+def render(
+    values: Mapping[str, Any] | None = None, *, where: str = NAMESPACE
+) -> list[dict[str, Any]]:
     """The manifests of a release with these values."""
     settings = [f"--set-json={name}={json.dumps(value)}" for name, value in (values or {}).items()]
-    text = helm("template", RELEASE, str(CHART), "--namespace", NAMESPACE, *settings)
+    text = helm("template", RELEASE, str(CHART), "--namespace", where, *settings)
     return [document for document in yaml.safe_load_all(text) if document]
 
 

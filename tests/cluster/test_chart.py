@@ -38,13 +38,15 @@ VALUES: list[dict[str, Any]] = [
     {
         "fullnameOverride": "other",
         "image": {"repository": "registry.example.com:5000/operator", "tag": "2"},
+        "logLevel": "DEBUG",
         "imagePullSecrets": ["pull"],
         "trainer.image": "registry.example.com/trainer:2",
         "serviceAccount": {"name": "robot", "annotations": {"a": "b"}},
         "metrics.service": {"port": 9090, "annotations": {"a": "b"}},
         "podAnnotations": {"a": "b"},
         "podLabels": {"team": "a"},
-        "priorityClassName": "system-cluster-critical",
+        "priorityClassName": "critical.example.com",
+        "resources": {"requests": {"cpu": 0.5}, "limits": {"cpu": 2, "memory": "1.5Gi"}},
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "tolerations": [{"key": "edge", "operator": "Exists"}],
         "affinity": {"nodeAffinity": {}},
@@ -93,13 +95,44 @@ def test_the_api_server_takes_all_that_is_rendered(
         {"crds.install": True},
         {"metrics.service.port": 0},
         {"resources.request": {}},
+        {"resources.limits.memory": "lots"},
+        {"resources.limits.cpu": -1},
         {"podLabels": {"a": 1}},
+        {"podLabels": {"app.kubernetes.io/name": "mine"}},
+        {"podLabels": {"helm.sh/chart": "mine"}},
+        {"priorityClassName": "a..b"},
+        {"imagePullSecrets": [""]},
+        {"image.digest": "sha256:1234"},
+        {"logLevel": "LOUD"},
+        *({part: None} for part in ("image", "logLevel", "trainer", "watch", "rbac")),
+        *({part: None} for part in ("serviceAccount", "metrics", "metrics.service", "resources")),
     ],
     ids=str,
 )
-def test_a_value_that_does_nothing_is_refused(values: dict[str, Any]) -> None:
+def test_a_value_that_cannot_be_honoured_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ChartError, match="values don't meet the specifications of the schema"):
         render(values)
+
+
+def test_a_digest_wins_over_the_tag() -> None:
+    digest = f"sha256:{'0a' * 32}"
+    pod = of_kind(render({"image.digest": digest, "image.tag": "2"}), "Deployment")["spec"]
+    image = pod["template"]["spec"]["containers"][0]["image"]
+    assert image == f"ghcr.io/haversack/operator@{digest}"
+
+
+def test_two_releases_of_one_name_share_nothing() -> None:
+    values = {"watch.namespaces": ["team-a"], "crds.enabled": False}
+    ours, theirs = (
+        {_identity(document) for document in render(values, where=where)}
+        for where in (NAMESPACE, "other-system")
+    )
+    assert not ours & theirs
+
+
+def _identity(document: dict[str, Any]) -> tuple[str, ...]:
+    meta = document["metadata"]
+    return document["kind"], meta.get("namespace", ""), meta["name"]
 
 
 def test_crds_are_upgraded_and_stay(bare: ControlPlane, tmp_path: Path) -> None:
@@ -129,6 +162,7 @@ def test_the_operator_understands_its_arguments() -> None:
     assert options.namespaces == ("team-a", "team-b")
     assert options.trainer_image == "trainer:2"
     assert options.metrics_port == 8080
+    assert options.log_level == "INFO"
     assert parse_options(_arguments({})).namespaces == ()
 
 

@@ -8,6 +8,11 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Of what is outside of the release's namespace: two releases of one name share nothing. */}}
+{{- define "haversack.clusterName" -}}
+{{- printf "%s:%s" .Release.Namespace (include "haversack.fullname" .) -}}
+{{- end -}}
+
 {{- define "haversack.selector" -}}
 app.kubernetes.io/name: haversack-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -26,7 +31,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "haversack.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
 {{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "haversack.trainerImage" -}}
