@@ -22,6 +22,11 @@ class Bound:
     def __str__(self) -> str:
         return f"{self.path}:{self.keyword}"
 
+    @property
+    def shown(self) -> str:
+        """The path as messages have it."""
+        return self.path.replace("[]", "[0]").replace("{}", ".key")
+
 
 SAMPLES: Final = {"spec.pools[].tolerations[]": {"operator": "Exists"}}
 """Objects that need more than the fields they require."""

@@ -19,7 +19,8 @@ from haversack_trainer.contract.spec import (
 )
 
 Quantity = Annotated[str, Field(max_length=20)]
-"""``rules`` says what one may be: a rule has a message, a pattern shows itself."""
+"""``rules`` says what one may be: a rule has a message, a pattern shows itself. A text, as int-or-string's
+``maxLength`` does not count in a rule's cost before Kubernetes 1.34, and the rules would cost too much."""
 LabelValue = Annotated[
     str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)
 ]

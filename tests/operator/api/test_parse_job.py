@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+from address_cases import ADDRESS_CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from job_cases import BASE, RULE_CASES, Case, bound_cases, edited
@@ -18,7 +19,7 @@ from haversack_operator.api.faults import InvalidSpec
 from haversack_operator.api.parse import method_choice, parse_spec
 from haversack_trainer.contract.cards import METHODS
 
-CASES = [*RULE_CASES, *METHOD_CASES, *POOL_CASES, *bound_cases()]
+CASES = [*RULE_CASES, *ADDRESS_CASES, *METHOD_CASES, *POOL_CASES, *bound_cases()]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
