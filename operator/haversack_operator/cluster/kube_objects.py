@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -131,12 +131,23 @@ def pod_from(body: Mapping[str, Any]) -> Pod:
 
 def planned_node(spec: Mapping[str, Any]) -> str | None:
     """The node that the pod's required affinity names."""
-    required = (
-        spec.get("affinity", {})
-        .get("nodeAffinity", {})
-        .get("requiredDuringSchedulingIgnoredDuringExecution", {})
-    )
-    for term in required.get("nodeSelectorTerms", ()):
+    required = _node_affinity(spec).get("requiredDuringSchedulingIgnoredDuringExecution", {})
+    return _named(required.get("nodeSelectorTerms", ()))
+
+
+def preferred_node(spec: Mapping[str, Any]) -> str | None:
+    """The node that the pod's preferred affinity names."""
+    preferred = _node_affinity(spec).get("preferredDuringSchedulingIgnoredDuringExecution", ())
+    return _named(term["preference"] for term in preferred)
+
+
+def _node_affinity(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = spec.get("affinity", {}).get("nodeAffinity", {})
+    return found
+
+
+def _named(terms: Iterable[Mapping[str, Any]]) -> str | None:
+    for term in terms:
         for field in term.get("matchFields", ()):
             if field["key"] == "metadata.name":
                 return str(field["values"][0])

@@ -15,7 +15,7 @@ from haversack_operator.snapshot import Amounts, Node, Role
 
 from .api import Api
 from .base import Key, Manifest
-from .kube_objects import node_from, planned_node, plus, requests_of, within
+from .kube_objects import node_from, planned_node, plus, preferred_node, requests_of, within
 
 FINISHED = frozenset({"Succeeded", "Failed"})
 
@@ -152,8 +152,9 @@ def _id(body: Mapping[str, Any]) -> Key:
 
 
 def _claim(body: Mapping[str, Any]) -> Claim | None:
-    """A pod that is not bound yet counts where it was told to go."""
-    node = body["spec"].get("nodeName") or planned_node(body["spec"])
+    """A pod that is not bound yet counts where it was told to go, or best goes."""
+    spec = body["spec"]
+    node = spec.get("nodeName") or planned_node(spec) or preferred_node(spec)
     if node is None or body.get("status", {}).get("phase") in FINISHED:
         return None
     meta = body["metadata"]

@@ -11,7 +11,7 @@ from haversack_operator.snapshot import Amounts, Assignment, Node
 from . import exact, greedy
 from .bound import bounds
 from .demand import Demand
-from .explain import shortfall
+from .explain import homeless, shortfall
 from .milp import Limits
 from .order import crossings, in_order
 from .plan import Infeasible, Level, Objective, Plan
@@ -49,12 +49,18 @@ def assign(
     if not nodes:
         return Infeasible("there is no node", (), proven=True)
     problem = build(demand, nodes, keep, held)
+    if demand.hub is not None and problem.hub_node is None:
+        return Infeasible(
+            "no node has room for the hub", (homeless(problem, demand.hub),), proven=True
+        )
     found = _solve(problem, limits)
     reasons = shortfall(problem, found.counts)
     if not problem.satisfies_gang(found.counts):
         return Infeasible(_why(problem, found), reasons, proven=found.impossible)
     assignments = in_order(problem, found.counts)
-    return Plan(assignments, _levels(problem, found, assignments), found.solver, reasons)
+    return Plan(
+        assignments, _levels(problem, found, assignments), found.solver, reasons, problem.hub_node
+    )
 
 
 def _solve(problem: Problem, limits: Limits) -> Found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from haversack_operator.api.job import JobSpec, Pool, Toleration
 from haversack_operator.api.quantity import to_bytes, to_millis
@@ -11,6 +12,8 @@ from haversack_trainer.contract.cards import METHODS, MethodCard
 
 DEFAULT_NUM_TARGETS = 2
 """Query and value, as ``LoraSpec.target_modules`` defaults to."""
+
+HUB_REQUESTS: Final[Mapping[str, str]] = {"cpu": "100m", "memory": "512Mi"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class Demand:
     min_peers: int
     ring: bool
     """True when peers exchange with ring neighbours; False when everybody needs everybody."""
+    hub: PeerKind | None = None
+    """The run log's pod, if it has to find room, too: one, that may run beside any peer."""
 
 
 def demand_of(spec: JobSpec) -> Demand:
@@ -76,7 +81,27 @@ def demand_of(spec: JobSpec) -> Demand:
         on_device = pool.accelerator is not None
         kinds.append(_kind(pool, first, _candidates(spec, card, on_device=on_device)))
         first += pool.peers.replicas
-    return Demand(tuple(kinds), spec.placement.min_peers, card.ring_edges)
+    return Demand(tuple(kinds), spec.placement.min_peers, card.ring_edges, _hub(spec))
+
+
+def hub_tolerations(spec: JobSpec) -> tuple[Toleration, ...]:
+    """Those of all pools, but for pools that tolerate everything: the hub would be bound to nodes
+    that are down, too."""
+    all_of = (one for pool in spec.pools for one in pool.tolerations if one.key is not None)
+    return tuple(dict.fromkeys(all_of))
+
+
+def _hub(spec: JobSpec) -> PeerKind:
+    return PeerKind(
+        pool="hub",
+        first_peer=0,
+        replicas=1,
+        min=1,
+        cpu_millis=to_millis(HUB_REQUESTS["cpu"]),
+        memory_bytes=to_bytes(HUB_REQUESTS["memory"]),
+        candidates=(Candidate(1, 0),),
+        tolerations=hub_tolerations(spec),
+    )
 
 
 def _kind(pool: Pool, first_peer: int, candidates: tuple[Candidate, ...]) -> PeerKind:

@@ -18,17 +18,32 @@ MAX_NAMED: Final = 3
 
 
 def shortfall(problem: Problem, counts: Ints) -> tuple[str, ...]:
-    """A sentence for each pool that has fewer peers than it wants."""
+    """A sentence for each pool that has fewer peers than it wants, and one on what the hub takes."""
     placed = counts.sum(axis=1)
-    return tuple(
+    pools = tuple(
         sentence(kind, problem.rooms, int(kind.replicas - problem.want[k] + placed[k]))
         for k, kind in enumerate(problem.demand.kinds)
         if placed[k] < problem.want[k]
     )
+    hub = problem.demand.hub
+    if not pools or hub is None or not problem.hub_instead:
+        return pools
+    taken = f"{format_bytes(hub.memory_bytes)} of memory and {format_millis(hub.cpu_millis)} CPU"
+    return (*pools, f"the hub takes {taken} of node {problem.hub_node}")
+
+
+def homeless(problem: Problem, hub: PeerKind) -> str:
+    """Why no node has room for the hub."""
+    return f"the hub: {_obstacles(hub, problem.rooms)}"
 
 
 def sentence(kind: PeerKind, rooms: Sequence[Room], placed: int) -> str:
     """``pool edge: 1 of 4 peers placed: 1 of 20 nodes fits and is full; 4 fit but for memory …``."""
+    wanted = _count(kind.replicas, "peer")
+    return f"pool {kind.pool}: {placed} of {wanted} placed: {_obstacles(kind, rooms)}"
+
+
+def _obstacles(kind: PeerKind, rooms: Sequence[Room]) -> str:
     obstacles = [misfits(kind, room) for room in rooms]
     nearly: dict[Obstacle, list[Misfit]] = defaultdict(list)
     others: dict[Obstacle, list[Misfit]] = defaultdict(list)
@@ -40,8 +55,7 @@ def sentence(kind: PeerKind, rooms: Sequence[Room], placed: int) -> str:
     parts = [_fitting(obstacles.count(()), len(rooms))]
     parts += [_but_for(nearly[one]) for one in Obstacle if nearly[one]]
     parts += [f"{len(others[one])} {_phrase(others[one])}" for one in Obstacle if others[one]]
-    wanted = _count(kind.replicas, "peer")
-    return f"pool {kind.pool}: {placed} of {wanted} placed: " + "; ".join(parts)
+    return "; ".join(parts)
 
 
 def _fitting(fitting: int, total: int) -> str:

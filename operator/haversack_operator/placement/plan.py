@@ -48,6 +48,8 @@ class Plan:
     solver: str
     reasons: tuple[str, ...] = ()
     """Which peers are left out, and why, in words."""
+    hub_node: str | None = None
+    """Where there is room for the hub; None if it was not asked for."""
 
     @property
     def open_level(self) -> Level | None:

@@ -20,6 +20,7 @@ from haversack_operator.snapshot import Amounts, Assignment, Node
 
 from .demand import Candidate, Demand, PeerKind
 from .fit import Room, choose, memory_need, misfits, room_of
+from .hub import home
 from .waste import waste_of
 
 Ints = NDArray[np.int64]
@@ -62,6 +63,10 @@ class Problem:
     """(K): fewest of them, by the pools' minima."""
     total_floor: int
     """Fewest over all kinds, by the gang's minimum."""
+    hub_node: str | None
+    """Where room for the hub is taken off."""
+    hub_instead: int
+    """Peers for which that node has no room any more."""
     kept: tuple[Assignment, ...]
     kept_zones: Bools
     """(K, Z): where kept peers are."""
@@ -106,6 +111,9 @@ def build(
     want = np.array([kind.replicas for kind in kinds], np.int64) - num_kept
     floor = np.array([min(kind.min, kind.replicas) for kind in kinds], np.int64) - num_kept
     choice = _choices(kinds, rooms)
+    allowed = _allowed(choice, want, need)
+    hub, instead = _with_hub(demand.hub, rooms, free, need, allowed)
+    free, need = _in_units(free, need)
     return Problem(
         demand=demand,
         rooms=rooms,
@@ -113,42 +121,17 @@ def build(
         zone_of=zone_of,
         free=free,
         need=need,
-        capacity=_capacity(choice, want, free, need),
+        capacity=_capacity(allowed, free, need),
         choice=choice,
         waste=_waste(kinds, rooms, choice),
         want=want,
         floor=np.maximum(floor, 0),
         total_floor=max(0, demand.min_peers - len(kept)),
+        hub_node=None if hub is None else rooms[hub].node.name,
+        hub_instead=instead,
         kept=kept,
         kept_zones=_kept_zones(kinds, rooms, zone_of, kept),
     )
-
-
-def still_fits(
-    demand: Demand,
-    nodes: Sequence[Node],
-    keep: Sequence[Assignment],
-    held: Mapping[int, Amounts],
-    rows: Sequence[Assignment],
-) -> bool:
-    """Whether ``rows`` of an earlier plan can be had beside the kept peers, as they stand there."""
-    if not rows:
-        return True
-    if not nodes:
-        return False
-    problem = build(demand, nodes, keep, held)
-    kind_of = {peer: k for k, kind in enumerate(demand.kinds) for peer in kind.peers}
-    column = {room.node.name: n for n, room in enumerate(problem.rooms)}
-    counts = np.zeros_like(problem.capacity)
-    for row in rows:
-        at = kind_of.get(row.peer, -1), column.get(row.node, -1)
-        choice = problem.choice.get(at)
-        if choice is None or choice.micro_batch_size != row.micro_batch_size:
-            return False
-        if demand.kinds[at[0]].pool != row.pool:
-            return False
-        counts[at] += 1
-    return bool((problem.left(counts) >= 0).all())
 
 
 def _still_there(
@@ -174,7 +157,7 @@ def _amounts(
     kept: Sequence[Assignment],
     held: Mapping[int, Amounts],
 ) -> tuple[Ints, Ints]:
-    """Free (N, R) beside the kept peers, and needed (K, N, R), in units of the common divisor."""
+    """Free (N, R) beside the kept peers, and needed (K, N, R)."""
     resources = sorted({kind.devices.resource_name for kind in kinds if kind.devices})
     free = np.array(
         [
@@ -194,8 +177,31 @@ def _amounts(
             if amounts is None
             else _held(kind, amounts, rooms[n], resources)
         )
+    return np.maximum(free, 0), need
+
+
+def _in_units(free: Ints, need: Ints) -> tuple[Ints, Ints]:
+    """In units of the common divisor of what is needed."""
     units = np.array([max(1, gcd(*np.unique(amounts).tolist())) for amounts in need.T], np.int64)
-    return np.maximum(free, 0) // units, need // units
+    return free // units, need // units
+
+
+def _with_hub(
+    hub: PeerKind | None, rooms: Sequence[Room], free: Ints, need: Ints, allowed: Ints
+) -> tuple[int | None, int]:
+    """Take the hub's room off ``free``: of which node, if it needs and finds one, and instead of
+    how many peers."""
+    if hub is None:
+        return None, 0
+    asked = np.zeros_like(free[0])
+    asked[:2] = hub.cpu_millis, hub.memory_bytes
+    beside = np.maximum(free - asked, 0)
+    lost = (_capacity(allowed, free, need) - _capacity(allowed, beside, need)).sum(axis=0)
+    found = home(hub, rooms, free, lost)
+    if found is None:
+        return None, 0
+    free[found] -= asked
+    return found, int(lost[found])
 
 
 def _need(kind: PeerKind, room: Room, resources: Sequence[str]) -> list[int]:
@@ -220,12 +226,15 @@ def _choices(kinds: Sequence[PeerKind], rooms: Sequence[Room]) -> dict[tuple[int
     }
 
 
-def _capacity(
-    choice: Mapping[tuple[int, int], Candidate], want: Ints, free: Ints, need: Ints
-) -> Ints:
+def _allowed(choice: Mapping[tuple[int, int], Candidate], want: Ints, need: Ints) -> Ints:
+    """(K, N): peers of a kind that may be on a node, whether there is room or not."""
     allowed = np.zeros(need.shape[:2], np.int64)
     for k, n in choice:
         allowed[k, n] = want[k]
+    return allowed
+
+
+def _capacity(allowed: Ints, free: Ints, need: Ints) -> Ints:
     return np.stack([more_that_fit(free, need[k], allowed[k]) for k in range(len(need))])
 
 

@@ -11,7 +11,7 @@ from haversack_operator.elasticity import Cause, Review
 from haversack_operator.placement.assign import assign
 from haversack_operator.placement.demand import Demand
 from haversack_operator.placement.plan import Infeasible
-from haversack_operator.placement.problem import still_fits
+from haversack_operator.placement.standing import hub_node, still_fits
 from haversack_operator.snapshot import Assignment, Job, Node, PlanView, Snapshot
 from haversack_trainer.contract.report import PeerState, RunProgress
 
@@ -27,6 +27,8 @@ class Placed:
     plan: PlanView | None
     rows: tuple[Assignment, ...]
     no_room: str | None = None
+    hub_node: str | None = None
+    """Where a new hub has room."""
 
     @property
     def gives_back(self) -> bool:
@@ -41,6 +43,9 @@ def place(
     plan = snapshot.plan
     avoided = (plan.avoided if plan else frozenset()) | review.unfit_nodes
     nodes = _open_nodes(snapshot, review, avoided)
+    if review.hub is not None:
+        # Its room is in use already.
+        demand = replace(demand, hub=None)
     standing = _standing(review)
     held = {peer: pod.requests for peer, pod in review.healthy.items()}
     planned = _without_pod(snapshot)
@@ -51,16 +56,16 @@ def place(
         and _covers(rows, demand)
         and still_fits(demand, nodes, standing, held, planned)
     ):
-        return Placed(plan, rows)
+        return Placed(plan, rows, hub_node=hub_node(demand, nodes, rows, held))
     answer = assign(demand, nodes, standing, held)
     if isinstance(answer, Infeasible):
         started = has_started(snapshot, review, written)
         return _short(job, plan, avoided, answer, standing if started else ())
     if plan is not None and _same(plan.assignments, answer.assignments):
-        return Placed(plan, answer.assignments)
+        return Placed(plan, answer.assignments, hub_node=answer.hub_node)
     answered = PlanView("", 0, answer.assignments, answer.gap_percent, answer.reasons, avoided)
     new = _renumbered(job, answered, plan)
-    return Placed(new, new.assignments)
+    return Placed(new, new.assignments, hub_node=answer.hub_node)
 
 
 def has_started(snapshot: Snapshot, review: Review, written: JobStatus) -> bool:

@@ -93,7 +93,7 @@ def _wanted(
         if afresh or (manifest["kind"], manifest["metadata"]["name"]) not in snapshot.existing:
             yield manifest
     if review.hub is None:
-        yield hub_pod(job, review.next_hub_attempt, settings)
+        yield hub_pod(job, review.next_hub_attempt, settings, placed.hub_node)
     for row in placed.rows:
         if row.peer not in review.healthy:
             yield peer_pod(job, row, review.next_attempt.get(row.peer, 0), settings)

@@ -10,6 +10,7 @@ from haversack_operator.api import names, owned
 from haversack_operator.api.job import Pool, Toleration
 from haversack_operator.cluster.base import Manifest
 from haversack_operator.cluster.certificates import HUB, peer_name
+from haversack_operator.placement.demand import HUB_REQUESTS, hub_tolerations
 from haversack_operator.snapshot import Assignment, Job, Role
 from haversack_trainer.contract import environment as env
 
@@ -18,7 +19,6 @@ from .volumes import claims_of, mounts_of, volumes_of
 
 USER: Final = 65532
 GRACE_SECONDS: Final = 60
-HUB_REQUESTS: Final = {"cpu": "100m", "memory": "512Mi"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,8 @@ def peer_pod(job: Job, place: Assignment, attempt: int, settings: PodSettings) -
     return _pod(meta, spec)
 
 
-def hub_pod(job: Job, attempt: int, settings: PodSettings) -> Manifest:
-    """The run log's pod. It may run wherever any peer may, but for pools that tolerate everything:
-    it would be bound to nodes that are down, too."""
+def hub_pod(job: Job, attempt: int, settings: PodSettings, node: str | None = None) -> Manifest:
+    """The run log's pod. It may run wherever any peer may, and best where room is kept for it."""
     name = owned.hub_pod(job.name, attempt)
     meta = owned.metadata(name, job.name, job.namespace, job.uid, **_labels(Role.HUB, attempt))
     variables = {env.ATTEMPT: str(attempt), env.LISTEN: f"$(POD_IP):{env.HUB_PORT}"}
@@ -80,13 +79,10 @@ def hub_pod(job: Job, attempt: int, settings: PodSettings) -> Manifest:
         "requests": dict(HUB_REQUESTS),
         "limits": {"memory": HUB_REQUESTS["memory"]},
     }
-    tolerations = {
-        toleration: None
-        for pool in job.spec.pools
-        for toleration in pool.tolerations
-        if toleration.key is not None
-    }
-    return _pod(meta, _pod_spec(job, container, HUB, tuple(tolerations)))
+    spec = _pod_spec(job, container, HUB, hub_tolerations(job.spec))
+    if node is not None:
+        spec["affinity"] = _drawn_to(node)
+    return _pod(meta, spec)
 
 
 def _labels(role: Role, attempt: int) -> dict[str, str]:
@@ -180,8 +176,17 @@ def _peer_resources(pool: Pool) -> dict[str, Any]:
     }
 
 
-def _pinned_to(node: str) -> dict[str, Any]:
+def _named(node: str) -> dict[str, Any]:
     """By the node's name and not its hostname label, which need not be the same."""
     field = {"key": "metadata.name", "operator": "In", "values": [node]}
-    required = {"nodeSelectorTerms": [{"matchFields": [field]}]}
+    return {"matchFields": [field]}
+
+
+def _pinned_to(node: str) -> dict[str, Any]:
+    required = {"nodeSelectorTerms": [_named(node)]}
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+
+
+def _drawn_to(node: str) -> dict[str, Any]:
+    preferred = [{"weight": 100, "preference": _named(node)}]
+    return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}

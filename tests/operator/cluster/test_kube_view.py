@@ -16,7 +16,7 @@ from haversack_operator.cluster.hubclient import HubClient
 from haversack_operator.cluster.kube import KubeCluster
 from haversack_operator.cluster.kube_view import ClusterView
 from haversack_operator.reconcile import run
-from haversack_operator.resources import peer_pod
+from haversack_operator.resources import hub_pod, peer_pod
 from haversack_operator.snapshot import Assignment
 
 GIB = 2**30
@@ -63,6 +63,15 @@ def test_a_pod_that_is_not_bound_yet_holds_the_room_it_was_told_to_take() -> Non
     assert (used(view, ONE), used(view, TWO)) == ([0], [2])
     view.see_pod(bound(a_pod(0)))
     assert used(view, TWO) == [2]
+
+
+def test_a_hub_holds_room_where_it_best_goes_until_it_is_bound() -> None:
+    view = a_view("n1", "n2")
+    hub = copy.deepcopy(dict(hub_pod(a_job(), 0, SETTINGS, "n1")))
+    view.see_pod(hub)
+    assert [node.used.cpu_millis for node in view.nodes(ONE)] == [100, 0]
+    view.see_pod(bound(hub, "n2"))
+    assert [node.used.cpu_millis for node in view.nodes(ONE)] == [0, 100]
 
 
 def test_of_two_jobs_that_saw_the_same_room_the_second_is_told_to_look_again() -> None:
@@ -148,7 +157,9 @@ async def test_a_listing_drops_what_vanished_untold_but_no_claim_of_a_pass_under
 
 async def test_two_gangs_side_by_side_on_room_for_one() -> None:
     """Both look before either has a pod; one is placed whole, the other not at all."""
-    view = a_view("n1", "n2")
+    view = ClusterView()
+    for name in ("n1", "n2"):
+        view.see_node(a_node(name, "5Gi"))
     apis = {}
     for key in (ONE, TWO):
         body = copy.deepcopy(BASE)

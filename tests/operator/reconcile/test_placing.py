@@ -11,9 +11,9 @@ from operator_builders import NOW, SETTINGS, a_hub, a_job, a_peer, a_plan, a_pro
 from placement_builders import GIB, a_node
 
 from haversack_operator.cluster.base import Actions
-from haversack_operator.cluster.kube_objects import planned_node
+from haversack_operator.cluster.kube_objects import planned_node, preferred_node
 from haversack_operator.reconcile import decide
-from haversack_operator.snapshot import Amounts, Snapshot
+from haversack_operator.snapshot import Amounts, Snapshot, Taint
 from haversack_trainer.contract.report import PeerReport, PeerState, RunProgress
 
 GANG = a_job(4, placement={"minPeers": 4})
@@ -140,3 +140,62 @@ def test_what_a_running_pod_asked_for_counts_and_not_what_the_spec_asks_now() ->
     assert not homes(act(seen))
     roomy = replace(seen, nodes=(a_node("n1", memory=18),))
     assert homes(act(roomy)) == {"one--cpu-2-0": "n1"}
+
+
+NEW: dict[str, Any] = {"pods": (), "plan": None}
+PAIR = a_job(placement={"minPeers": 2})
+
+
+def drawn_to(actions: Actions) -> str | None:
+    """Where the hub best goes."""
+    (hub,) = (body for body in actions.apply if body["metadata"]["name"].startswith("one-hub-"))
+    return preferred_node(hub["spec"])
+
+
+def test_the_hub_needs_room_beside_the_peers() -> None:
+    """A node that two peers fill has none for the hub, which would keep one of them out."""
+    full = act(a_snapshot(PAIR, nodes=(a_node("n1", memory=4),), **NEW))
+    assert not homes(full)
+    status, _, said = placed(full)
+    assert status == "False"
+    assert "the hub takes 512 MiB of memory and 0.1 CPU of node n1" in said
+    two = act(a_snapshot(PAIR, nodes=(a_node("n1", memory=4), a_node("n2", memory=1)), **NEW))
+    assert set(homes(two).values()) == {"n1"}
+    assert drawn_to(two) == "n2"
+
+
+def test_the_hub_goes_only_where_it_may_run() -> None:
+    tainted = a_node("n2", memory=1, taints=(Taint("edge", "NoSchedule"),))
+    nodes = (a_node("n1", memory=4), tainted)
+    assert not homes(act(a_snapshot(PAIR, nodes=nodes, **NEW)))
+    pool = {
+        "name": "cpu",
+        "peers": {"replicas": 2},
+        "tolerations": [{"key": "edge", "operator": "Exists"}],
+    }
+    tolerant = a_job(placement={"minPeers": 2}, pools=[pool])
+    assert drawn_to(act(a_snapshot(tolerant, nodes=nodes, **NEW))) == "n2"
+    roomy = (replace(tainted, name="n0"), a_node("n1"))
+    assert drawn_to(act(a_snapshot(tolerant, nodes=roomy, **NEW))) == "n1", "if it need not"
+
+
+def test_without_room_for_the_hub_there_is_no_plan() -> None:
+    tiny = a_job(
+        pools=[{"name": "cpu", "peers": {"replicas": 2}, "resources": {"memory": "128Mi"}}]
+    )
+    taken = Amounts(0, 32 * GIB - 2**28)
+    actions = act(a_snapshot(tiny, nodes=(a_node("n1", used=taken),), **NEW))
+    assert placed(actions) == (
+        "False",
+        "CannotPlace",
+        (
+            "no node has room for the hub; until then it holds no room. the hub: none of 1 node "
+            "fits; 1 fits but for memory (256 MiB free, 512 MiB asked)"
+        ),
+    )
+
+
+def test_a_hub_that_is_lost_goes_where_the_peers_leave_room() -> None:
+    nodes = (a_node("n1", memory=4), a_node("n2", memory=4))
+    actions = act(a_snapshot(nodes=nodes, pods=(a_peer(0), a_peer(1)), plan=a_plan()))
+    assert drawn_to(actions) == "n2"

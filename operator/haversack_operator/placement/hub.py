@@ -1,0 +1,33 @@
+"""Which node has room for the run log's pod: it takes a part of what the peers could have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .demand import PeerKind
+from .fit import Room, misfits
+from .waste import waste_of
+
+
+def home(
+    hub: PeerKind, rooms: Sequence[Room], free: NDArray[np.int64], lost: NDArray[np.int64]
+) -> int | None:
+    """Where it costs the fewest peers, then on a node that is for everybody, then where it wastes
+    least; None if it has room nowhere.
+
+    ``free`` (N, R) begins with CPUs and memory; ``lost`` (N) are peers that would not fit any more.
+    """
+    enough = (free[:, :2] >= (hub.cpu_millis, hub.memory_bytes)).all(axis=1)
+    fitting = [n for n in np.flatnonzero(enough).tolist() if not misfits(hub, rooms[n])]
+    return min(
+        fitting,
+        key=lambda n: (
+            int(lost[n]),
+            bool(rooms[n].node.taints),
+            waste_of(hub, rooms[n], hub.candidates[0]),
+        ),
+        default=None,
+    )
