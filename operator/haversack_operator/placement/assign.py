@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from haversack_operator.snapshot import Amounts, Assignment, Node
@@ -20,6 +20,8 @@ from .problem import NOTHING_HELD, Ints, Problem, Score, build
 BEST_FIT: Final = "best-fit and local search"
 HIGHS: Final = "HiGHS"
 DEFAULT_LIMITS: Final = Limits()
+MAX_HOMES: Final = 8
+"""Nodes that are tried for the hub."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,11 @@ def assign(
     """
     if not nodes:
         return Infeasible("there is no node", (), proven=True)
-    problem = build(demand, nodes, keep, held)
+    problem, found = _with_a_hub(demand, nodes, keep, held, limits)
     if demand.hub is not None and problem.hub_node is None:
         return Infeasible(
             "no node has room for the hub", (homeless(problem, demand.hub),), proven=True
         )
-    found = _solve(problem, limits)
     reasons = shortfall(problem, found.counts)
     if not problem.satisfies_gang(found.counts):
         return Infeasible(_why(problem, found), reasons, proven=found.impossible)
@@ -61,6 +62,31 @@ def assign(
     return Plan(
         assignments, _levels(problem, found, assignments), found.solver, reasons, problem.hub_node
     )
+
+
+def _with_a_hub(
+    demand: Demand,
+    nodes: Sequence[Node],
+    keep: Sequence[Assignment],
+    held: Mapping[int, Amounts],
+    limits: Limits,
+) -> tuple[Problem, Found]:
+    """With the hub where it is best; if the gang has no place then, with the hub elsewhere. For one
+    kind of peers the best is the best; what mixed peers lose together is more than each kind loses."""
+    first = build(demand, nodes, keep, held)
+    best = _solve(first, limits)
+    if demand.hub is None or len(demand.kinds) == 1 or first.satisfies_gang(best.counts):
+        return first, best
+    impossible = best.impossible
+    for turn in range(1, MAX_HOMES):
+        problem = build(demand, nodes, keep, held, turn)
+        if problem.hub_node is None:
+            return first, replace(best, impossible=impossible)
+        found = _solve(problem, limits)
+        if problem.satisfies_gang(found.counts):
+            return problem, found
+        impossible = impossible and found.impossible
+    return first, replace(best, impossible=False)
 
 
 def _solve(problem: Problem, limits: Limits) -> Found:

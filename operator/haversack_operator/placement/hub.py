@@ -12,22 +12,23 @@ from .fit import Room, misfits
 from .waste import waste_of
 
 
-def home(
+def homes(
     hub: PeerKind, rooms: Sequence[Room], free: NDArray[np.int64], lost: NDArray[np.int64]
-) -> int | None:
-    """Where it costs the fewest peers, then on a node that is for everybody, then where it wastes
-    least; None if it has room nowhere.
+) -> list[int]:
+    """Best first: where it costs the fewest peers, then on a node that is for everybody, then where
+    it wastes least. Of nodes that are alike, one.
 
     ``free`` (N, R) begins with CPUs and memory; ``lost`` (N) are peers that would not fit any more.
     """
     enough = (free[:, :2] >= (hub.cpu_millis, hub.memory_bytes)).all(axis=1)
     fitting = [n for n in np.flatnonzero(enough).tolist() if not misfits(hub, rooms[n])]
-    return min(
-        fitting,
-        key=lambda n: (
+    keys = {
+        n: (
             int(lost[n]),
             bool(rooms[n].node.taints),
             waste_of(hub, rooms[n], hub.candidates[0]),
-        ),
-        default=None,
-    )
+            tuple(free[n].tolist()),
+        )
+        for n in fitting
+    }
+    return sorted({key: n for n, key in reversed(keys.items())}.values(), key=keys.__getitem__)

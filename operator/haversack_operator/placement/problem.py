@@ -20,7 +20,7 @@ from haversack_operator.snapshot import Amounts, Assignment, Node
 
 from .demand import Candidate, Demand, PeerKind
 from .fit import Room, choose, memory_need, misfits, room_of
-from .hub import home
+from .hub import homes
 from .waste import waste_of
 
 Ints = NDArray[np.int64]
@@ -100,8 +100,10 @@ def build(
     nodes: Sequence[Node],
     keep: Sequence[Assignment],
     held: Mapping[int, Amounts] = NOTHING_HELD,
+    hub_turn: int = 0,
 ) -> Problem:
-    """The arrays. Kept peers whose node is gone, or whose pool is another now, are placed anew."""
+    """The arrays, with the hub on its best node or on one of the next. Kept peers whose node is
+    gone, or whose pool is another now, are placed anew."""
     rooms = tuple(room_of(node) for node in sorted(nodes, key=lambda node: node.name))
     kinds = demand.kinds
     kept = _still_there(kinds, rooms, keep)
@@ -112,7 +114,7 @@ def build(
     floor = np.array([min(kind.min, kind.replicas) for kind in kinds], np.int64) - num_kept
     choice = _choices(kinds, rooms)
     allowed = _allowed(choice, want, need)
-    hub, instead = _with_hub(demand.hub, rooms, free, need, allowed)
+    hub, instead = _with_hub(demand.hub, rooms, free, need, allowed, turn=hub_turn)
     free, need = _in_units(free, need)
     return Problem(
         demand=demand,
@@ -187,7 +189,13 @@ def _in_units(free: Ints, need: Ints) -> tuple[Ints, Ints]:
 
 
 def _with_hub(
-    hub: PeerKind | None, rooms: Sequence[Room], free: Ints, need: Ints, allowed: Ints
+    hub: PeerKind | None,
+    rooms: Sequence[Room],
+    free: Ints,
+    need: Ints,
+    allowed: Ints,
+    *,
+    turn: int,
 ) -> tuple[int | None, int]:
     """Take the hub's room off ``free``: of which node, if it needs and finds one, and instead of
     how many peers."""
@@ -197,7 +205,7 @@ def _with_hub(
     asked[:2] = hub.cpu_millis, hub.memory_bytes
     beside = np.maximum(free - asked, 0)
     lost = (_capacity(allowed, free, need) - _capacity(allowed, beside, need)).sum(axis=0)
-    found = home(hub, rooms, free, lost)
+    found = next(iter(homes(hub, rooms, free, lost)[turn:]), None)
     if found is None:
         return None, 0
     free[found] -= asked

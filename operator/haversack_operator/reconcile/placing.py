@@ -100,7 +100,7 @@ def _short(
     """What is left where the gang's minimum has no place: a run that is under way stays as it is;
     one that is not holds no room that it cannot use."""
     waits = "" if rows else "; until then it holds no room"
-    why = " ".join((f"{answer.why}{waits}.", *answer.reasons))
+    why = f"{answer.why}{waits}. {'; '.join(answer.reasons)}".strip()
     if plan is None or plan.avoided == avoided:
         return Placed(plan, rows, why)
     # Which nodes are unfit must not be forgotten with the pods that found out.

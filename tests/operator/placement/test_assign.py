@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from placement_builders import GIB, a_demand, a_kind, a_node
 
+from haversack_operator.api.job import Toleration
 from haversack_operator.placement.assign import assign
 from haversack_operator.placement.demand import Candidate, PeerKind
 from haversack_operator.placement.milp import Limits
@@ -133,6 +134,22 @@ def test_each_obstacle_has_words(kind: PeerKind, reason: str) -> None:
     refused = assign(a_demand(kind), [a_node("n")])
     assert isinstance(refused, Infeasible)
     assert refused.reasons[0].endswith(f"0 of 1 peer placed: none of 1 node fits; {reason}")
+
+
+def test_the_hub_gives_way_to_peers_that_fill_a_node_together() -> None:
+    """Alone, no kind loses a peer to a hub on ``x``; together they need all of it."""
+    edge = Taint("edge", "NoSchedule")
+    tolerant = (Toleration(key="edge", operator="Exists"),)
+    kinds = (
+        a_kind("large", cpu=4),
+        a_kind("small", first=1, replicas=2, tolerations=tolerant),
+    )
+    hub = a_kind("hub", cpu=1, memory=1, tolerations=tolerant)
+    nodes = [a_node("x", cpu=6), a_node("y", cpu=3, taints=(edge,))]
+    plan = assign(replace(a_demand(*kinds, gang=3), hub=hub), nodes)
+    assert sorted(placed(plan).values()) == ["x", "x", "y"]
+    assert isinstance(plan, Plan)
+    assert plan.hub_node == "y"
 
 
 def test_no_nodes() -> None:
