@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import permutations, product
 from random import Random
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from placement_builders import a_kind
 from placement_instances import demands, node_lists, overcommitted, solutions
 
 from haversack_operator.placement import bound, greedy, ring
@@ -16,7 +18,7 @@ from haversack_operator.placement.assign import assign
 from haversack_operator.placement.demand import Demand
 from haversack_operator.placement.plan import Infeasible, Plan
 from haversack_operator.placement.problem import build
-from haversack_operator.snapshot import Node
+from haversack_operator.snapshot import Assignment, Node
 
 few = settings(max_examples=60, deadline=None)
 
@@ -39,6 +41,18 @@ def test_a_plan_fits_and_keeps_the_gang_together(demand: Demand, nodes: list[Nod
         for kind in demand.kinds
         if kind.pool == one.pool
     )
+
+
+@few
+@given(demands(), node_lists())
+def test_beside_a_plan_there_is_room_for_the_hub(demand: Demand, nodes: list[Node]) -> None:
+    hub = a_kind("hub", first=100, cpu=1, memory=1)
+    plan = assign(replace(demand, hub=hub), nodes)
+    if isinstance(plan, Infeasible):
+        return
+    assert plan.hub_node is not None
+    rows = (*plan.assignments, Assignment(100, "hub", plan.hub_node, 8))
+    assert overcommitted(replace(demand, kinds=(*demand.kinds, hub)), nodes, rows) == []
 
 
 @few
