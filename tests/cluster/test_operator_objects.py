@@ -48,7 +48,8 @@ def test_a_job_gets_ready_and_nothing_of_kopf_is_written(
     world: World, operator: OperatorProcess
 ) -> None:
     world.add_job("steady", BASE)
-    for pod in world.wait_pods("steady", "steady--cpu-0-0", "steady--cpu-1-0"):
+    peers = world.wait_pods("steady", "steady--cpu-0-0", "steady--cpu-1-0")
+    for pod in (*peers, *world.pods("steady", "hub")):
         world.runs(pod)
     world.wait_condition("steady", "Ready", "True", "Training")
     wait_for(lambda: world.status("steady").get("peersSummary") == "2/2")
