@@ -66,7 +66,7 @@ def running(job: Job, snapshot: Snapshot, settings: PodSettings, written: JobSta
         rows=placed.rows,
         no_room=placed.no_room,
         # What is refused now was refused before, and is not counted again.
-        attempts={} if snapshot.refusal else _attempts(review, placed),
+        attempts=_attempts(review, () if snapshot.refusal else placed.rows),
         hub_attempts=0 if snapshot.refusal else _hub_attempts(review, placed),
         starts=bool(placed.rows),
         num_replaced=len(review.counted),
@@ -113,9 +113,11 @@ def _unwanted(job: Job, snapshot: Snapshot, review: Review, placed: Placed) -> I
             yield Ref(names.PLAN_KIND, owned.plan(job.name, oldest))
 
 
-def _attempts(review: Review, placed: Placed) -> dict[int, int]:
-    """Pods that each peer has had after this pass."""
-    fresh = {row.peer for row in placed.rows} - review.healthy.keys()
+def _attempts(review: Review, rows: tuple[Assignment, ...]) -> dict[int, int]:
+    """Pods that each peer has had after this pass. The successor of one that is counted as a loss is
+    among them even if it cannot be made now: that is how the next pass knows."""
+    fresh = {row.peer for row in rows} - review.healthy.keys()
+    fresh |= {loss.pod.peer for loss in review.counted if loss.pod.peer is not None}
     return {**review.next_attempt, **{peer: review.next_attempt.get(peer, 0) + 1 for peer in fresh}}
 
 

@@ -93,6 +93,18 @@ def test_a_replacement_is_counted_once_though_its_writes_failed() -> None:
     assert told(replace(first, pods=(a_hub(), last, a_peer(1)))).job.status["replacements"] == 2
 
 
+@pytest.mark.parametrize(
+    "more",
+    [{"refusal": "exceeded quota: tight"}, {"nodes": (replace(NODES[0], unschedulable=True),)}],
+    ids=["refused", "no room"],
+)
+def test_a_replacement_that_is_not_possible_now_is_counted_once(more: dict[str, Any]) -> None:
+    """While a creation is refused nothing is deleted: the lost pod is seen again and again."""
+    first = told(a_snapshot(pods=(a_hub(), a_peer(0, phase="Failed"), a_peer(1)), **more))
+    assert first.job.status["replacements"] == 1
+    assert (act(first).status or first.job.status)["replacements"] == 1
+
+
 def test_a_limit_below_what_was_replaced_already_ends_the_job_at_the_next() -> None:
     job = a_job(status={"replacements": 5}, failurePolicy={"maxReplacements": 2})
     assert condition(act(a_snapshot(job)), "Failed") == ("False", "InProgress")
