@@ -117,8 +117,8 @@ class HubThread:
 
     def line(self, name: str, organization: str | None = None) -> Line:
         """A bare connection with the certificate of ``name``."""
-        context = client_context(self.authority.folder(name, organization))
-        line = Line(self.url, HUB_NAME, context)
+        folder = self.authority.folder(name, organization)
+        line = Line(self.url, HUB_NAME, lambda: client_context(folder))
         self._stack.callback(line.close)
         return line
 

@@ -7,7 +7,8 @@ Mutual TLS is the run log's only door: the hub knows a peer by the common name o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -21,6 +22,10 @@ CA: Final = "ca"
 HUB: Final = "hub"
 OPERATOR: Final = "operator"
 LIFETIME: Final = timedelta(days=365)
+AUTHORITY_LIFETIME: Final = timedelta(days=3650)
+"""Longer than any job, so that a renewed pair is trusted by who still has the old one."""
+RENEWAL: Final = timedelta(days=30)
+"""Pairs are made anew this long before they expire; kubelet brings them to the pods within minutes."""
 CLOCK_SKEW: Final = timedelta(hours=1)
 """Certificates are valid from this long ago, for machines whose clocks are behind."""
 
@@ -36,24 +41,40 @@ def names_in(secret: Mapping[str, bytes]) -> frozenset[str]:
     return frozenset(name for name in names if f"{name}.key" in secret)
 
 
+def lasting(secret: Mapping[str, bytes], now: datetime) -> frozenset[str]:
+    """Those of ``names_in`` that need no renewal yet; none if their authority does."""
+    due = now + RENEWAL
+    names = frozenset(name for name in names_in(secret) if _end(secret[f"{name}.crt"]) > due)
+    return names if CA in names else frozenset()
+
+
+@lru_cache(maxsize=4096)
+def _end(certificate: bytes) -> datetime:
+    """When it expires; long ago if it cannot be read."""
+    try:
+        return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
 def complete(
     secret: Mapping[str, bytes], names: Iterable[str], *, run: str, hub_name: str, now: datetime
 ) -> dict[str, bytes]:
-    """``secret`` with a pair for each of ``names``; what is there already stays as it is.
+    """``secret`` with a pair for each of ``names``; what is there and will last stays as it is.
 
-    Keys are ``<name>.crt`` and ``<name>.key``, PEM; ``ca`` signs all others. ``hub_name`` becomes
+    An authority that does not last is made anew, and with it all pairs that there were. Keys are ``<name>.crt`` and ``<name>.key``, PEM; ``ca`` signs all others. ``hub_name`` becomes
     the hub's alternative name, so that it is verified whatever address it is reached by.
     """
-    data = dict(secret)
-    if CA not in names_in(data):
-        data = _authority(run, now)
+    data, wanted = dict(secret), set(names)
+    if CA not in lasting(data, now):
+        data, wanted = _authority(run, now), wanted | names_in(secret)
     issuer = x509.load_pem_x509_certificate(data["ca.crt"])
     issuer_key = serialization.load_pem_private_key(data["ca.key"], password=None)
     if not isinstance(issuer_key, ec.EllipticCurvePrivateKey):
         raise ClusterError("the job's TLS Secret has a ca.key of another kind; delete the Secret")
-    for name in sorted(set(names) - names_in(data)):
+    for name in sorted(wanted - lasting(data, now)):
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(_subject(name, run), issuer.subject, key, now)
+        builder = _builder(_subject(name, run), issuer.subject, key, now, LIFETIME)
         builder = _leaf(builder, issuer, key, hub_name if name == HUB else None)
         data |= _pem(name, builder.sign(issuer_key, hashes.SHA256()), key)
     return data
@@ -63,7 +84,7 @@ def _authority(run: str, now: datetime) -> dict[str, bytes]:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _subject(CA, run)
     builder = (
-        _builder(subject, subject, key, now)
+        _builder(subject, subject, key, now, AUTHORITY_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(sign=False, certify=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -72,7 +93,11 @@ def _authority(run: str, now: datetime) -> dict[str, bytes]:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    now: datetime,
+    lifetime: timedelta,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -81,7 +106,7 @@ def _builder(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now + LIFETIME)
+        .not_valid_after(now + lifetime)
     )
 
 

@@ -61,7 +61,7 @@ class KubeCluster:
             pods=pods,
             plan=belongings.plan,
             progress=await self._progress(key, job, belongings),
-            key_pairs=certificates.names_in(belongings.tls),
+            key_pairs=certificates.lasting(belongings.tls, now),
             existing=belongings.existing,
             missing_secrets=belongings.missing_secrets,
             leftovers=(*_foreign(found, job), *belongings.leftovers),
@@ -130,7 +130,7 @@ class KubeCluster:
         return await self._hub.progress(job.run, address, name, belongings.tls)
 
     async def _issue(self, key: Key, wanted: frozenset[str]) -> None:
-        """Add what is missing to the Secret; a concurrent writer makes this fail and be tried again."""
+        """Add what is missing or about to expire to the Secret; a concurrent writer makes this fail and be tried again."""
         job = self._jobs[key]
         self._shelf.forget(key)
         name = owned.tls_secret(key.name)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from haversack_operator.cluster.certificates import complete, names_in
+from haversack_operator.cluster.certificates import complete, lasting, names_in
 
 NOW = datetime.now(UTC)
 RUN = f"{'n' * 63}.{'j' * 40}.01234567"
@@ -80,6 +80,32 @@ def test_only_what_is_missing_is_added() -> None:
     second = pairs({"hub", "peer-0", "peer-1"}, first)
     assert names_in(second) == {"ca", "hub", "peer-0", "peer-1"}
     assert {name: second[name] for name in first} == first
+
+
+def test_pairs_are_renewed_a_month_before_they_expire_and_signed_by_the_same_authority() -> None:
+    old = pairs({"hub", "peer-0"})
+    for days, renewed in ((334, set()), (336, {"hub", "peer-0"}), (400, {"hub", "peer-0"})):
+        now = NOW + timedelta(days=days)
+        assert lasting(old, now) == {"ca", "hub", "peer-0"} - renewed
+        new = complete(old, {"hub", "peer-0"}, run=RUN, hub_name=HUB, now=now)
+        assert {
+            name for name in names_in(new) if new[f"{name}.crt"] != old[f"{name}.crt"]
+        } == renewed
+        assert lasting(new, now) == {"ca", "hub", "peer-0"}
+
+
+def test_an_authority_about_to_expire_is_renewed_with_all_its_pairs(tmp_path: Path) -> None:
+    old = pairs({"hub", "peer-0", "operator"})
+    now = NOW + timedelta(days=3650 - 29)
+    assert lasting(old, now) == frozenset()
+    new = complete(old, {"hub"}, run=RUN, hub_name=HUB, now=now)
+    assert lasting(new, now) == {"ca", "hub", "peer-0", "operator"}
+
+
+def test_a_certificate_that_cannot_be_read_is_made_anew() -> None:
+    old = pairs({"hub"}) | {"hub.crt": b"nonsense"}
+    assert lasting(old, NOW) == {"ca"}
+    assert lasting(pairs({"hub"}, old), NOW) == {"ca", "hub"}
 
 
 def test_half_a_pair_is_none() -> None:

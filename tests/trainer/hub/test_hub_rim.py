@@ -132,7 +132,7 @@ def test_a_certificate_of_another_job_is_not_trusted_by_either_side(
     # The stranger's key with the right CA: now it is the hub that says no.
     mixed = other.folder("peer-1")
     (mixed / "ca.crt").write_bytes((hub.authority.folder("hub") / "ca.crt").read_bytes())
-    line = Line(hub.url, HUB_NAME, client_context(mixed))
+    line = Line(hub.url, HUB_NAME, lambda: client_context(mixed))
     with pytest.raises((Refused, LinkDown)):
         line.request("GET", log(hub))
     line.close()
@@ -143,7 +143,7 @@ def test_no_certificate_no_answer(hub: HubThread) -> None:
     context = client_context(hub.authority.folder("peer-0"))
     bare = type(context)(context.protocol)
     bare.load_verify_locations(hub.authority.folder("peer-0") / "ca.crt")
-    line = Line(hub.url, HUB_NAME, bare)
+    line = Line(hub.url, HUB_NAME, lambda: bare)
     with pytest.raises((Refused, LinkDown)):
         line.request("GET", log(hub))
     line.close()
@@ -155,7 +155,8 @@ def test_the_hub_s_own_certificate_is_none_of_a_client(hub: HubThread) -> None:
 
 
 def test_a_hub_of_another_name_is_not_trusted(hub: HubThread) -> None:
-    line = Line(hub.url, "other-hub.ns.svc", client_context(hub.authority.folder("peer-0")))
+    folder = hub.authority.folder("peer-0")
+    line = Line(hub.url, "other-hub.ns.svc", lambda: client_context(folder))
     with pytest.raises(Refused, match="do not trust one another"):
         line.request("GET", log(hub))
     line.close()

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -56,8 +57,9 @@ class HttpExchange:
         poll_seconds: float = POLL_SECONDS,
         needs_approval: bool = False,
     ) -> None:
-        """``needs_approval`` as in ``RunState``."""
-        context = client_context(tls_dir)
+        """``needs_approval`` as in ``RunState``. Raises ``ExchangeError``."""
+        client_context(tls_dir)  # Missing files are said now, not at the first request.
+        context = partial(client_context, tls_dir)
         self.me = me
         self.state = RunState(needs_approval=needs_approval)
         self._base = f"/v1/runs/{run}"

@@ -7,9 +7,10 @@ name to verify differs from the address to dial.
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -37,7 +38,12 @@ _MEANING: Final[dict[int, type[ExchangeError]]] = {
     HTTPStatus.GONE: Evicted,
     HTTPStatus.LOCKED: Superseded,
 }
+_UNTIMELY_CODES: Final = frozenset({9, 10})
+"""OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
+_UNTIMELY_ALERTS: Final = ("ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE_EXPIRED")
+"""The same two, when it is the hub that finds fault."""
 _REFUSING_ALERTS: Final = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED", "HANDSHAKE_FAILURE")
+_logger: Final = logging.getLogger(__name__)
 
 
 class LinkDown(ExchangeError):
@@ -84,7 +90,8 @@ def client_context(tls_dir: Path) -> ssl.SSLContext:
 class Line:
     """A connection that is made on demand and made again after it broke. For one thread."""
 
-    def __init__(self, url: str, hub_name: str, context: ssl.SSLContext) -> None:
+    def __init__(self, url: str, hub_name: str, context: Callable[[], ssl.SSLContext]) -> None:
+        """``context`` is made for each connection: certificates are renewed while a peer runs."""
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
             raise ExchangeError(f"the hub's address must be https://host:port, not {url!r}")
@@ -132,10 +139,15 @@ class Line:
             connection.close()
 
     def _connect(self) -> HTTPConnection:
+        try:
+            context = self._context()
+        except ExchangeError as error:
+            # Read while they were being replaced; they were there when the peer started.
+            raise LinkDown(str(error)) from error
         raw = socket.create_connection((self._host, self._port), timeout=CONNECT_SECONDS)
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            secured = self._context.wrap_socket(raw, server_hostname=self._hub_name)
+            secured = context.wrap_socket(raw, server_hostname=self._hub_name)
         except BaseException:
             raw.close()
             raise
@@ -148,6 +160,14 @@ class Line:
 
     def _translate(self, error: ssl.SSLError) -> ExchangeError:
         reason = error.reason or ""
+        if getattr(error, "verify_code", 0) in _UNTIMELY_CODES or reason.endswith(_UNTIMELY_ALERTS):
+            _logger.warning(
+                "a certificate of this peer or of the hub %s is not valid now (%s): set the clocks of both "
+                "nodes; an expired one is renewed by the operator",
+                self._hub_name,
+                getattr(error, "verify_message", reason),
+            )
+            return LinkDown(f"a certificate is not valid now: {error!r}")
         if any(alert in reason for alert in _REFUSING_ALERTS):
             return Refused(
                 f"this peer and the hub {self._hub_name} do not trust one another ({reason}): "

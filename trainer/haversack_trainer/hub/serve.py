@@ -21,7 +21,7 @@ from .core import Core
 from .door import Door
 from .journal import HubError, Journal, NotStored
 from .publisher import Publisher
-from .tls import server_context
+from .tls import Credentials
 
 _KEEPALIVE_SECONDS: Final = 600.0
 """Peers are silent on their writing connection for the whole of a round's local work."""
@@ -61,7 +61,7 @@ async def running(
     settings: HubSettings, clock: Callable[[], float] = time.monotonic
 ) -> AsyncIterator[RunningHub]:
     """A hub that listens while the context is open. Raises ``HubError``."""
-    context = server_context(settings.tls_dir)
+    credentials = Credentials(settings.tls_dir)
     journal = Journal(settings.folder / "log", settings.run)
     core = Core(
         settings.run,
@@ -81,9 +81,9 @@ async def running(
     )
     await runner.setup()
     door = Door(runner)
-    keeper = asyncio.create_task(_keep(core, blobs, publisher))
+    keeper = asyncio.create_task(_keep(core, blobs, publisher, credentials))
     try:
-        port = await door.open(settings.host, settings.port, context)
+        port = await door.open(settings.host, settings.port, credentials.context)
         yield RunningHub(port, core, publisher.failed)
     finally:
         keeper.cancel()
@@ -112,8 +112,8 @@ async def serve(settings: HubSettings) -> None:
             raise HubError(f"the disk at {settings.folder} failed while records were written to it")
 
 
-async def _keep(core: Core, blobs: Blobs, publisher: Publisher) -> None:
-    """Leases and old blobs, for as long as the hub runs."""
+async def _keep(core: Core, blobs: Blobs, publisher: Publisher, credentials: Credentials) -> None:
+    """Leases, old blobs and renewed certificates, for as long as the hub runs."""
     while True:
         await asyncio.sleep(min(1.0, core.lease_seconds / 4))
         try:
@@ -121,4 +121,5 @@ async def _keep(core: Core, blobs: Blobs, publisher: Publisher) -> None:
             await publisher.confirm()
         except NotStored as error:
             _logger.warning("%s", error)
+        credentials.refresh()
         blobs.sweep(core.needed_blobs(), core.past_blobs())

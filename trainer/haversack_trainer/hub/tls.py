@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import ssl
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,38 @@ from haversack_trainer.exchange.admission import Forged
 
 from .journal import HubError
 
+_logger: Final = logging.getLogger(__name__)
 _PEER: Final = re.compile(r"peer-(0|[1-9][0-9]{0,4})")
+
+
+class Credentials:
+    """The hub's key pair; read again when it was renewed while the hub runs."""
+
+    def __init__(self, tls_dir: Path) -> None:
+        """Raises ``HubError``."""
+        self._tls_dir = tls_dir
+        self._read_at = self._changed_at()
+        self.context = server_context(tls_dir)
+
+    def refresh(self) -> None:
+        """Connections from now on see the renewed pair."""
+        changed_at = self._changed_at()
+        if changed_at == self._read_at:
+            return
+        try:
+            self.context.load_verify_locations(self._tls_dir / "ca.crt")
+            self.context.load_cert_chain(self._tls_dir / "tls.crt", self._tls_dir / "tls.key")
+        except OSError as error:
+            # Half of it is there: the next look finds the rest.
+            _logger.warning("the certificates at %s cannot be read: %s", self._tls_dir, error)
+            return
+        self._read_at = changed_at
+
+    def _changed_at(self) -> int | None:
+        try:
+            return (self._tls_dir / "tls.crt").stat().st_mtime_ns
+        except OSError:
+            return None
 
 
 def server_context(tls_dir: Path) -> ssl.SSLContext:
