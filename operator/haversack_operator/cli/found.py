@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +12,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from haversack_operator.api import names
-from haversack_operator.cluster.local_state import StateError, StateFile
+from haversack_operator.api.faults import quote
+from haversack_operator.api.job import NAME_PATTERN
+from haversack_operator.cluster.local_state import Saved, StateError, StateFile
 
 from .words import STATE_DIR, InputError
 
 RESOURCE: Final = f"{names.JOB_PLURAL}.{names.GROUP}"
+KUBECTL_PREFIX: Final = re.compile(r"^(Error from server( \(\w+\))?|error): ", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +37,30 @@ class Where:
 
     def local(self) -> dict[str, Any] | None:
         """The job of this machine, unless a namespace or context says that a cluster's is meant."""
+        saved = self.saved()
+        return saved.job if saved else None
+
+    def saved(self) -> Saved | None:
+        """The same, with its plans."""
         if self.namespace or self.context:
             return None
         try:
-            saved = StateFile(self.folder).read()
+            return StateFile(self.folder).read()
         except StateError as error:
             raise InputError(str(error)) from error
-        return saved.job if saved else None
 
     def job(self) -> dict[str, Any]:
         """The job, of this machine or of the cluster. Raises ``InputError`` if there is none."""
-        return self.local() or self.kubectl_json("get", RESOURCE, self.name)
+        if (job := self.local()) is not None:
+            return job
+        try:
+            return self.kubectl_json("get", RESOURCE, self.name)
+        except InputError as error:
+            if self.namespace or self.context:
+                raise
+            raise InputError(
+                f"there is no job {self.name} in {self.state_dir}; in a cluster: {error}"
+            ) from error
 
     def kubectl_json(self, *arguments: str) -> dict[str, Any]:
         """What kubectl prints as JSON. Raises ``InputError`` with kubectl's own words."""
@@ -62,13 +79,11 @@ class Where:
                 check=False,
             )
         except FileNotFoundError as error:
-            raise InputError(
-                f"there is no job {self.name} in {self.state_dir}, and no kubectl to look in a cluster"
-            ) from error
+            raise InputError("there is no kubectl to look there") from error
         if done.returncode:
-            raise InputError(
-                done.stderr.strip().removeprefix("Error from server ") or "kubectl failed"
-            )
+            # What precedes the last line is the client library's log.
+            *_, last = done.stderr.strip().splitlines() or ["kubectl failed"]
+            raise InputError(KUBECTL_PREFIX.sub("", last))
         return done.stdout
 
 
@@ -87,7 +102,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def where(chosen: argparse.Namespace) -> Where:
-    """What ``add_arguments`` took in."""
+    """What ``add_arguments`` took in. Raises ``InputError`` if no job can have that name."""
+    if not re.fullmatch(NAME_PATTERN, chosen.job, re.ASCII):
+        raise InputError(
+            f"{quote(chosen.job)} is no name of a {names.JOB_KIND}; it has letters a-z, digits and "
+            "single '-', a letter first"
+        )
     return Where(chosen.job, chosen.state_dir, chosen.namespace, chosen.context)
 
 

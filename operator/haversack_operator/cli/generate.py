@@ -30,7 +30,10 @@ _KEEP: Final = {"helm.sh/resource-policy": "keep"}
 
 def main(argv: Sequence[str]) -> int:
     """Writes what has changed and names it. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="haversack generate", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="haversack generate",
+        description="For developers of Haversack: writes what is made from the models into the repository.",
+    )
     parser.add_argument("--root", type=Path, default=Path(), help="the repository's folder")
     root: Path = parser.parse_args(argv).root
     if not (root / "charts/haversack/Chart.yaml").is_file():

@@ -22,9 +22,12 @@ from .words import InputError
 
 CREDENTIALS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 CLAIM: Final = re.compile(r"^pvc://([^/]+)")
+CLAIMS: Final = "claims"
 HERE: Final = "file://./"
 ANNOTATION_FILE: Final = f"{names.GROUP}/file"
 """On a job of this machine: the file that it came from, where its Secrets are."""
+ANNOTATION_STATE: Final = f"{names.GROUP}/state-dir"
+"""On a job of this machine: where it is kept, as it was typed."""
 LIMITS: Final = Limits(size_bytes=2 * 2**20, values=50_000)
 """An API server takes no object of more than 1.5 MiB."""
 
@@ -37,14 +40,16 @@ class JobDocument:
     secrets: tuple[dict[str, Any], ...] = ()
 
 
-def read(path: Path, claims: Path) -> JobDocument:
+def read(path: Path, state_dir: Path) -> JobDocument:
     """The one job of a file as it runs on this machine, checked as the API server would.
 
-    ``file://./x`` is next to the file, ``pvc://claim/x`` is a folder below ``claims``, and a Secret with
+    ``file://./x`` is next to the file, ``pvc://claim/x`` is one below ``state_dir``, and a Secret with
     S3 credentials that the file does not have is made from the environment. Raises ``InputError``.
     """
     documents = _documents(path)
-    job = _at_home(_only_job(path, documents), path.resolve().parent, claims.resolve())
+    job = _at_home(
+        _only_job(path, documents), path.resolve().parent, (state_dir / CLAIMS).resolve()
+    )
     spec = _checked(path, job)
     namespace = job["metadata"].get("namespace", "default")
     given = (body for body in documents if body.get("kind") == "Secret")
@@ -52,18 +57,24 @@ def read(path: Path, claims: Path) -> JobDocument:
     wanted = spec.storage.s3.secret_ref
     if wanted and wanted.name not in {secret["metadata"]["name"] for secret in secrets}:
         secrets.append(_from_environment(wanted.name, namespace, os.environ))
-    return JobDocument(_marked(job, path), tuple(secrets))
+    return JobDocument(_marked(job, path, state_dir), tuple(secrets))
 
 
 def read_spec(path: Path) -> JobSpec:
     """What the one job of a file asks for, for who runs nothing. Raises ``InputError``."""
     job = _only_job(path, _documents(path))
-    return _checked(path, _at_home(job, path.resolve().parent, Path("claims").resolve()))
+    return _checked(path, _at_home(job, path.resolve().parent, Path(CLAIMS).resolve()))
+
+
+def origin(job: Mapping[str, Any], annotation: str) -> str | None:
+    """Where a job of this machine came from; None for one of a cluster."""
+    found: str | None = job["metadata"].get("annotations", {}).get(annotation)
+    return found
 
 
 def secret_of(job: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
     """A Secret of this machine's job: from the job's file, or from the environment."""
-    file = Path(job["metadata"].get("annotations", {}).get(ANNOTATION_FILE, ""))
+    file = Path(origin(job, ANNOTATION_FILE) or "")
     try:
         secrets = read(file, file.parent).secrets
     except InputError:
@@ -71,9 +82,10 @@ def secret_of(job: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
     return next((each for each in secrets if each["metadata"]["name"] == name), None)
 
 
-def _marked(job: dict[str, Any], path: Path) -> dict[str, Any]:
+def _marked(job: dict[str, Any], path: Path, state_dir: Path) -> dict[str, Any]:
     metadata = job["metadata"]
-    annotations = {**metadata.get("annotations", {}), ANNOTATION_FILE: str(path.resolve())}
+    origin = {ANNOTATION_FILE: str(path.resolve()), ANNOTATION_STATE: str(state_dir)}
+    annotations = {**metadata.get("annotations", {}), **origin}
     return {**job, "metadata": {**metadata, "annotations": annotations}}
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from haversack_operator.api import names
 from haversack_operator.api.quantity import format_bytes
+from haversack_operator.cluster.local_state import finished, is_true
 from haversack_trainer.contract.report import PeerReport, RunProgress
 
-from .words import bar, duration, percent, program
+from .jobfile import ANNOTATION_FILE, ANNOTATION_STATE, origin
+from .words import bar, duration, percent, program, state_option
 
 BAR_WIDTH: Final = 24
 PEER_ROW: Final = "{:>5}  {:<18.18} {:<11.11} {:>6} {:>8} {:>8} {:>10}"
@@ -25,6 +29,7 @@ def block(
         f"{_name(job)} · {state(job, said)}",
         *_round(job),
         *_figures(job),
+        *(ending(job) if _awaits_approval(job) else ()),
         *(_peers(progress) if progress else ()),
     ]
 
@@ -40,7 +45,9 @@ def line(job: Mapping[str, Any], said: Collection[str] = ()) -> str:
         parts.append(_evaluation(evaluation))
     if traffic := status.get("traffic"):
         parts.append(f"sent {format_bytes(traffic['bytesSent'])}")
-    if (left := _seconds_left(status)) is not None:
+    if _awaits_approval(job):
+        parts.append(_verdict_words(job))
+    if (left := _seconds_left(job)) is not None:
         parts.append(f"{duration(left)} left")
     return f"{job['metadata']['name']}: {', '.join(parts)}"
 
@@ -49,9 +56,8 @@ def state(job: Mapping[str, Any], said: Collection[str] = ()) -> str:
     """The job in a few words: the first condition that says most, with its message unless that was
     ``said`` before."""
     by_type = _conditions(job)
-    gate = by_type.get(names.Condition.GATE_PASSED)
-    if gate is not None and gate["reason"] == "AwaitingApproval":
-        return f"waiting for approval: {program('approve')} {job['metadata']['name']}"
+    if _awaits_approval(job):
+        return f"waiting for approval: {program('approve')} {job['metadata']['name']}{where(job)}"
     for kind, words in _STATES:
         entry = by_type.get(kind.lstrip("!"))
         if entry is not None and entry["status"] == ("False" if kind.startswith("!") else "True"):
@@ -72,6 +78,31 @@ _STATES: Final = (
     (f"!{names.Condition.PEERS_READY}", "waiting for peers: {message}"),
     (names.Condition.READY, "training"),
 )
+
+
+def where(job: Mapping[str, Any]) -> str:
+    """The options with which another command finds the job."""
+    kept = origin(job, ANNOTATION_STATE)
+    if kept is not None:
+        return state_option(Path(kept))
+    namespace = job["metadata"].get("namespace")
+    return f" -n {namespace}" if namespace else ""
+
+
+def at_rest(job: Mapping[str, Any]) -> list[str]:
+    """A job of this machine that no process runs any more, and how it goes on."""
+    file = origin(job, ANNOTATION_FILE) or "JOB.yaml"
+    return [
+        f"{_name(job)} · not running",
+        *_round(job),
+        *_figures(job),
+        f"resume    {program('run')} {shlex.quote(file)}{where(job)}",
+    ]
+
+
+def _awaits_approval(job: Mapping[str, Any]) -> bool:
+    gate = _conditions(job).get(names.Condition.GATE_PASSED, {})
+    return gate.get("reason") == "AwaitingApproval" and not finished(job)
 
 
 def news(notes: Iterable[str], said: Collection[str]) -> Iterator[str]:
@@ -160,7 +191,7 @@ def _round(job: Mapping[str, Any]) -> Iterator[str]:
     if progress is None:
         return
     share = progress["round"] / max(1, progress["rounds"])
-    left = _seconds_left(status)
+    left = _seconds_left(job)
     parts = [
         f"round {progress['round']}/{progress['rounds']} {bar(share, BAR_WIDTH)}",
         f"peers {status.get('peersSummary', '–')}",
@@ -190,8 +221,12 @@ def _evaluation(evaluation: Mapping[str, Any]) -> str:
     return f"held-out loss {evaluation['loss']}"
 
 
-def _seconds_left(status: Mapping[str, Any]) -> float | None:
-    seconds: float | None = status.get("progress", {}).get("estimatedRemainingSeconds")
+def _seconds_left(job: Mapping[str, Any]) -> float | None:
+    """None where nothing is known, and where nobody trains."""
+    if finished(job) or _awaits_approval(job) or is_true(job, names.Condition.SUSPENDED):
+        return None
+    progress = job.get("status", {}).get("progress", {})
+    seconds: float | None = progress.get("estimatedRemainingSeconds")
     return seconds
 
 

@@ -14,13 +14,14 @@ from haversack_operator.cluster.local_state import finished
 from . import found, jobfile
 from .words import DONE, InputError, program
 
+ABOUT: Final = "Prints where a job's report is; one that is in S3 is fetched first."
 FILE: Final = "report.html"
 """As the trainer writes it to the job's folder in its store."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print the report's path; exit code 0 done, 2 there is none."""
-    parser = argparse.ArgumentParser(prog=program("report"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("report"), description=ABOUT)
     parser.add_argument("-o", "--output", type=Path, help="file for a report that is in S3")
     parser.add_argument("--open", action="store_true", help="show it in a browser")
     where, chosen = found.parse(parser, arguments)

@@ -21,8 +21,9 @@ from . import jobfile, live, report
 from .nodes import nodes_of
 from .screen import Screen
 from .session import Hook, Outcome, Session
-from .words import DONE, FAILED, INTERRUPTED, STATE_DIR, InputError, program
+from .words import DONE, FAILED, INTERRUPTED, STATE_DIR, InputError, program, state_option
 
+ABOUT: Final = "Trains a job on this machine, by the operator's own code."
 EXIT_CODES: Final = {
     Outcome.COMPLETE: DONE,
     Outcome.FAILED: FAILED,
@@ -47,14 +48,12 @@ class Request:
 
     def where(self) -> str:
         """The option with which the other commands find the job."""
-        if self.state_dir == STATE_DIR:
-            return ""
-        return f" --state-dir {shlex.quote(str(self.state_dir))}"
+        return state_option(self.state_dir)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run a job; exit code 0 done, 1 failed, 2 bad input, 130 suspended."""
-    parser = argparse.ArgumentParser(prog=program("run"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("run"), description=ABOUT)
     parser.add_argument("job", type=Path, metavar="JOB.yaml", help="a FineTuneJob")
     parser.add_argument(
         "--nodes",
@@ -84,7 +83,7 @@ def run(request: Request, hook: Hook | None = None) -> int:
 
 
 async def _train(request: Request, hook: Hook | None) -> tuple[str, Outcome]:
-    given = jobfile.read(request.job, request.state_dir / "claims")
+    given = jobfile.read(request.job, request.state_dir)
     nodes = nodes_of(request.nodes)
     name = given.job["metadata"]["name"]
     folder = (request.state_dir / name).resolve()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, TextIO
@@ -12,6 +13,8 @@ from haversack_trainer.contract.report import RunProgress
 from . import live
 
 LINE_SECONDS: Final = 5.0
+MIN_WIDTH: Final = 20
+INDENT: Final = "  "
 
 
 class Screen:
@@ -50,10 +53,11 @@ class Screen:
         self._write(lines)
 
     def _draw(self, lines: list[str]) -> None:
-        width = shutil.get_terminal_size().columns - 1
+        width = max(MIN_WIDTH, shutil.get_terminal_size().columns - 1)
+        folded = [part for line in lines for part in fold(line, width)]
         self._erase()
-        self._write(line[:width] for line in lines)
-        self._drawn = len(lines)
+        self._write(folded)
+        self._drawn = len(folded)
 
     def _erase(self) -> None:
         if self._drawn:
@@ -63,3 +67,8 @@ class Screen:
     def _write(self, lines: Iterable[str]) -> None:
         self._out.writelines(f"{line}\n" for line in lines)
         self._out.flush()
+
+
+def fold(line: str, width: int) -> list[str]:
+    """A line as lines of the terminal; nothing is cut off."""
+    return textwrap.wrap(line, width, subsequent_indent=INDENT) or [""]

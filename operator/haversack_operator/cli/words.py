@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,11 @@ def program(command: str = "") -> str:
     """What the person typed: ``haversack run`` or ``kubectl finetune run``."""
     plugin = Path(sys.argv[0]).name.startswith("kubectl-")
     return f"{'kubectl finetune' if plugin else 'haversack'} {command}".strip()
+
+
+def state_option(state_dir: Path) -> str:
+    """With this option the other commands find a job of this machine."""
+    return "" if state_dir == STATE_DIR else f" --state-dir {shlex.quote(str(state_dir))}"
 
 
 def duration(seconds: float) -> str:

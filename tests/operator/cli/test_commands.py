@@ -134,12 +134,42 @@ def test_report_of_a_run_under_way_says_so(
     assert "no report yet" in capsys.readouterr().err
 
 
+MANUAL = a_job(evaluation={"gate": {"approval": "Manual"}})
+AWAITING = {
+    "conditions": [condition("GatePassed", "AwaitingApproval", "better", "False")],
+    "verdict": {"passed": True, "reason": "better", "lossBefore": "1.8", "lossAfter": "0.7"},
+}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "said"),
+    [
+        ([], "mine does not wait for approval: it has no condition GatePassed yet"),
+        (
+            [condition("GatePassed", "NotEvaluated", "the run is not over", "False")],
+            "its condition GatePassed is False (NotEvaluated: the run is not over)",
+        ),
+    ],
+)
+def test_nothing_is_approved_before_there_is_a_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], conditions: list[Any], said: str
+) -> None:
+    state = keep(tmp_path, {**MANUAL, "status": {"conditions": conditions}})
+    assert main(["approve", "mine", "--state-dir", str(state)]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert said in told.err
+    assert StateFile(state / "mine").approval() is None
+
+
 def test_approve_leaves_word_for_the_running_job(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    state = keep(tmp_path, a_job(evaluation={"gate": {"approval": "Manual"}}))
+    state = keep(tmp_path, {**MANUAL, "status": AWAITING})
     assert main(["approve", "mine", "--by", "alice", "--state-dir", str(state)]) == 0
-    assert capsys.readouterr().out == "mine: approved by alice\n"
+    assert capsys.readouterr().out == (
+        "mine: approved by alice\ngate      passed: better\nheld-out  loss before 1.8, after 0.7\n"
+    )
     assert StateFile(state / "mine").approval() == "alice"
 
 
@@ -166,6 +196,54 @@ def test_watch_ends_with_the_job(tmp_path: Path, kind: str, code: int) -> None:
     assert main(["watch", "mine", "--state-dir", str(state)]) == code
 
 
+PLANNED = {
+    "conditions": [condition("Ready", "Training")],
+    "placement": {"planName": "mine-plan-1", "revision": 1, "gapPercent": "0"},
+}
+
+
+def test_watch_shows_the_peers_of_a_run_on_this_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    row = {"peer": 0, "state": "Training", "round": 3, "loss": "0.5", "bytesSent": 10}
+    plan = {
+        "kind": "FineTunePlan",
+        "metadata": {"name": "mine-plan-1"},
+        "spec": {"peers": [{"peer": 0, "pool": "cpu", "node": "orin-1"}]},
+        "status": {"peers": [row]},
+    }
+    StateFile(tmp_path / "mine").write({**a_job(), "status": PLANNED}, [plan])
+    with running(tmp_path / "mine"):
+        assert main(["watch", "mine", "--once", "--state-dir", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "mine (SPSA) · training" in told
+    assert "orin-1" in told
+
+
+@pytest.mark.parametrize("kind", ["Ready", "Suspended"])
+def test_watch_ends_where_nobody_runs_the_job(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    file = a_file(tmp_path)
+    job = jobfile.read(file, tmp_path).job
+    meta = {**META, **job["metadata"]}
+    keep(tmp_path, {**job, "metadata": meta, "status": over(kind)})
+    assert main(["watch", "mine", "--state-dir", str(tmp_path)]) == 130
+    assert capsys.readouterr().out == (
+        f"mine (SPSA) · not running\nresume    haversack run {file} --state-dir {tmp_path}\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["watch", "report", "approve"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../../etc", "a\0b", "A", "a b", "a\n"])
+def test_what_is_no_name_is_refused(
+    capsys: pytest.CaptureFixture[str], command: str, name: str
+) -> None:
+    assert main([command, name]) == 2
+    assert "is no name of a FineTuneJob" in capsys.readouterr().err
+
+
 def a_kubectl(folder: Path, answers: Mapping[str, Any]) -> Path:
     """A program that answers like kubectl, and writes down what it was asked."""
     path = folder / "kubectl"
@@ -174,7 +252,7 @@ def a_kubectl(folder: Path, answers: Mapping[str, Any]) -> Path:
         f"open({str(folder / 'asked')!r}, 'a').write(' '.join(sys.argv[1:]) + '\\n')\n"
         f"answers = json.loads({json.dumps(dict(answers))!r})\n"
         "known = [answer for words, answer in answers.items() if words in ' '.join(sys.argv)]\n"
-        "if not known: sys.exit('Error from server (NotFound): not found')\n"
+        "if not known: sys.exit('E1126 noise of a library\\nError from server (NotFound): not found')\n"
         "print(json.dumps(known[0]))\n"
     )
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -205,7 +283,9 @@ def test_a_job_that_is_nowhere_is_said_in_kubectls_words(
     a_kubectl(tmp_path, {})
     monkeypatch.setenv("PATH", str(tmp_path))
     assert main(["watch", "mine", "--state-dir", str(tmp_path)]) == 2
-    assert "not found" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f"haversack watch: there is no job mine in {tmp_path}; in a cluster: not found\n"
+    )
     monkeypatch.setenv("PATH", "")
     assert main(["watch", "mine", "--state-dir", str(tmp_path)]) == 2
     assert "no kubectl" in capsys.readouterr().err

@@ -39,7 +39,7 @@ def test_addresses_beside_the_file_and_in_claims_become_folders(tmp_path: Path) 
         dataset={"uri": "file://./data/d.jsonl", "heldOut": {"uri": "file://./h.jsonl"}},
         storage={"uri": "pvc://results/team"},
     )
-    spec = read(written(tmp_path, job), tmp_path / "claims").job["spec"]
+    spec = read(written(tmp_path, job), tmp_path).job["spec"]
     assert spec["dataset"]["uri"] == f"file://{tmp_path}/data/d.jsonl"
     assert spec["dataset"]["heldOut"]["uri"] == f"file://{tmp_path}/h.jsonl"
     assert spec["storage"]["uri"] == f"file://{tmp_path}/claims/results/team"

@@ -133,8 +133,49 @@ def test_a_terminal_is_drawn_anew_and_news_stay() -> None:
     screen.say(["peer 3 joined"])
     screen.show(TRAINING, None)
     news = out.getvalue().index("peer 3 joined")
-    assert out.getvalue()[:news].endswith("\x1b[3F\x1b[J")
+    assert out.getvalue()[:news].endswith("\x1b[4F\x1b[J")
     assert out.getvalue().count("mine (SPSA)") == 2
+
+
+def test_nothing_is_cut_off_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    out = Terminal()
+    Screen(out).show(a_job(("Placed", "False", "CannotPlace", "no node fits " * 9)), None)
+    assert max(map(len, out.getvalue().splitlines())) < 40
+    assert out.getvalue().count("fits") == 9
+
+
+@pytest.mark.parametrize("kind", ["Complete", "Failed", "Suspended"])
+def test_no_time_is_left_where_nobody_trains(kind: str) -> None:
+    progress = {"round": 20, "rounds": 20, "estimatedRemainingSeconds": 0}
+    job = a_job((kind, "True", "Done", ""), progress=progress)
+    assert "left" not in live.line(job) + " ".join(live.block(job, None))
+
+
+def test_who_is_to_approve_sees_the_figures() -> None:
+    gate = ("GatePassed", "False", "AwaitingApproval", "better; a person has to approve")
+    verdict = {"passed": True, "reason": "better", "lossBefore": "1.8", "lossAfter": "0.7"}
+    job = a_job(READY, gate, verdict=verdict)
+    assert "gate      passed: better" in live.block(job, None)
+    assert "held-out  loss before 1.8, after 0.7" in live.block(job, None)
+    assert "better" in live.line(job)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "options"),
+    [
+        ({"name": "mine"}, ""),
+        ({"name": "mine", "namespace": "team"}, " -n team"),
+        (
+            {"name": "mine", "namespace": "x", "annotations": {"haversack.dev/state-dir": "a b"}},
+            " --state-dir 'a b'",
+        ),
+        ({"name": "mine", "annotations": {"haversack.dev/state-dir": ".haversack"}}, ""),
+    ],
+)
+def test_a_command_to_type_finds_the_job(metadata: dict[str, Any], options: str) -> None:
+    job = a_job(("GatePassed", "False", "AwaitingApproval", "")) | {"metadata": metadata}
+    assert live.state(job) == f"waiting for approval: haversack approve mine{options}"
 
 
 def test_a_log_gets_a_line_when_there_is_something_new() -> None:
