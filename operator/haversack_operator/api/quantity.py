@@ -43,6 +43,8 @@ def format_bytes(size: int) -> str:
     if tenths >= 10 * _KIBI and unit + 1 < len(_UNITS):
         unit, tenths = unit + 1, 10
     whole, rest = divmod(tenths, 10)
+    if size == 1:
+        return f"{sign}1 byte"
     return f"{sign}{whole}{f'.{rest}' if rest else ''} {_UNITS[unit]}"
 
 

@@ -140,7 +140,8 @@ def _verdict(demand: Demand, plan: Plan) -> str:
     level = plan.open_level
     proof = "proven optimal" if level is None else f"gap {level.gap_percent} % in {level.name}"
     rest = ", ".join(_words(one.name, one.value) for one in plan.levels[1:])
-    return f"{len(plan.assignments)} of {wanted} peers placed, {proof} ({plan.solver})\n{rest}"
+    peers = "peer" if wanted == 1 else "peers"
+    return f"{len(plan.assignments)} of {wanted} {peers} placed, {proof} ({plan.solver})\n{rest}"
 
 
 def _words(name: Objective, value: int) -> str:

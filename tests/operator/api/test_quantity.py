@@ -86,7 +86,16 @@ def test_sizes_in_words(size: int, text: str) -> None:
 @given(st.integers(0, 2**62))
 def test_words_are_within_five_hundredths_of_a_unit(size: int) -> None:
     number, unit = format_bytes(size).split()
-    scale = 1024 ** ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].index(unit)
+    assert (unit == "byte") == (size == 1)
+    scale = 1024 ** [
+        "bytes" if size != 1 else "byte",
+        "KiB",
+        "MiB",
+        "GiB",
+        "TiB",
+        "PiB",
+        "EiB",
+    ].index(unit)
     assert abs(Fraction(number) * scale - size) <= Fraction(scale, 20)
 
 

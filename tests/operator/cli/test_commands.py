@@ -83,7 +83,9 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
     assert ended.value.code == 0
-    assert f"haversack {command}" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"haversack {command}" in told
+    assert "``" not in told
 
 
 @pytest.mark.parametrize("module", ["main", "watch", "report", "approve"])
