@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from haversack_operator.api import names
 from haversack_operator.snapshot import Node, Pod, Snapshot
@@ -26,6 +27,8 @@ from .podrunner import BackOff
 
 BACK_OFF = BackOff(base_seconds=2.0, max_seconds=60.0)
 """Quicker than a kubelet's: nobody else suffers from a crash loop here."""
+
+STARTING_GRACE_SECONDS: Final = 2
 
 
 class DeclaredNodes:
@@ -68,6 +71,7 @@ class LocalCluster:
         self.key = Key(meta["namespace"], meta["name"])
         self.progress: RunProgress | None = None
         """As seen in the newest look that reached the hub."""
+        self._suspending = False
         self._news = asyncio.Event()
         self._state = StateFile(folder)
         self._given = (*secrets, *saved.plans, saved.job)
@@ -103,7 +107,7 @@ class LocalCluster:
     async def apply(self, key: Key, actions: Actions) -> None:
         """As on a real cluster; then keep what a later run needs."""
         try:
-            await self._kube.apply(key, actions)
+            await self._kube.apply(key, self._let_go(actions))
         finally:
             await self._keep()
 
@@ -113,6 +117,7 @@ class LocalCluster:
 
     def suspend(self) -> None:
         """Ask for a checkpoint and for the end of all pods."""
+        self._suspending = True
 
         def change(body: dict[str, Any]) -> None:
             if not body["spec"].get("suspend"):
@@ -148,6 +153,15 @@ class LocalCluster:
         """Stop all pods, with their grace period or without."""
         await self._api.close(0 if at_once else None)
         await self._hub.close()
+
+    def _let_go(self, actions: Actions) -> Actions:
+        """Before the first round there is nothing to save: a peer that still waits for its model or
+        its store is not waited for."""
+        begun = self.progress is not None and self.progress.round > 0
+        if begun or not self._suspending:
+            return actions
+        hasty = (replace(ref, grace_seconds=STARTING_GRACE_SECONDS) for ref in actions.delete)
+        return replace(actions, delete=tuple(hasty))
 
     def _annotate(self, name: str, value: str) -> None:
         def change(body: dict[str, Any]) -> None:
