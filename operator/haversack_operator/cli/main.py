@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import traceback
@@ -36,6 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         module = import_module(f"{__package__}.{chosen.command}")
         code: int = module.main(chosen.arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads has seen enough, like "head"; what is left goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except InputError as error:
         return _refused(chosen.command, str(error), BAD_INPUT)
     except KeyboardInterrupt:

@@ -18,7 +18,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 from yaml.reader import ReaderError
 
 MAX_DEPTH: Final = 64
-INT_BITS: Final = 64
+INT_BITS: Final = 63
 NO_TEXT: Final = re.compile("[\0\ud800-\udfff]")
 """Neither a path, nor an API object, nor UTF-8 can hold them."""
 _SHOWN: Final = 40

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +164,16 @@ def test_no_command_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     told = capsys.readouterr().out
     assert all(f"\n  {name} " in told for name in COMMANDS)
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault(tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text(TEXT)
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = f"from haversack_operator.cli.main import main; raise SystemExit(main(['plan', {str(job)!r}]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
