@@ -30,7 +30,7 @@ def block(
         *_round(job),
         *_figures(job),
         *(ending(job) if _awaits_approval(job) else ()),
-        *(_peers(progress) if progress else ()),
+        *(_peers(progress) if progress and progress.peers else ()),
     ]
 
 

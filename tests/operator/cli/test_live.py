@@ -103,6 +103,10 @@ def test_the_block_has_a_row_for_each_peer() -> None:
     assert "out of view" in lines[-1]
 
 
+def test_no_table_without_a_peer_in_it() -> None:
+    assert live.block(TRAINING, RunProgress(run="r")) == live.block(TRAINING, None)
+
+
 def test_the_end_is_told_with_the_gates_figures() -> None:
     job = a_job(
         verdict={
