@@ -10,7 +10,7 @@ from operator_builders import NODES, NOW, SETTINGS, a_hub, a_job, a_peer, a_snap
 
 from haversack_operator.api.status import JobStatus
 from haversack_operator.cluster.base import Actions, ClusterError, Key
-from haversack_operator.reconcile import run
+from haversack_operator.reconcile import decide, run
 from haversack_operator.snapshot import Amounts, Snapshot
 from haversack_operator.status import is_true
 
@@ -78,3 +78,16 @@ async def test_what_the_world_refuses_is_no_error_of_ours() -> None:
     with pytest.raises(ClusterError, match="busy"):
         await run(KEY, cluster, NOW, SETTINGS)
     assert len(cluster.applied) == 1
+
+
+def test_the_largest_job_that_is_accepted_can_be_counted() -> None:
+    pool = {
+        "name": "huge",
+        "peers": {"replicas": 256},
+        "resources": {"cpu": "100000", "memory": "1Pi"},
+        "accelerator": {"count": 16, "memory": "1Pi"},
+    }
+    actions = decide(a_snapshot(a_job(pools=[pool]), pods=(), plan=None), SETTINGS).actions
+    status = JobStatus.model_validate(actions.status)
+    (placed,) = (one for one in status.conditions if one.type == "Placed")
+    assert (placed.status, placed.reason) == ("False", "CannotPlace")
