@@ -45,8 +45,9 @@ def line(job: Mapping[str, Any], said: Collection[str] = ()) -> str:
         parts.append(_evaluation(evaluation))
     if traffic := status.get("traffic"):
         parts.append(f"sent {format_bytes(traffic['bytesSent'])}")
-    if _awaits_approval(job):
-        parts.append(_verdict_words(job))
+    verdict = _verdict_words(job)
+    if _awaits_approval(job) and not any(verdict in each for each in said):
+        parts.append(verdict)
     if (left := _seconds_left(job)) is not None:
         parts.append(f"{duration(left)} left")
     return f"{job['metadata']['name']}: {', '.join(parts)}"

@@ -163,6 +163,7 @@ def test_who_is_to_approve_sees_the_figures() -> None:
     assert "gate      passed: better" in live.block(job, None)
     assert "held-out  loss before 1.8, after 0.7" in live.block(job, None)
     assert "better" in live.line(job)
+    assert "better" not in live.line(job, {"better; a person has to approve"})
 
 
 @pytest.mark.parametrize(
