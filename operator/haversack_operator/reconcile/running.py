@@ -20,7 +20,7 @@ from haversack_operator.resources import (
     plan_object,
     shared_objects,
 )
-from haversack_operator.snapshot import Assignment, Job, PlanView, Snapshot
+from haversack_operator.snapshot import Assignment, Job, PlanView, Role, Snapshot
 from haversack_operator.status import Findings
 
 from .decision import Decision, told
@@ -93,7 +93,11 @@ def _wanted(
         if afresh or (manifest["kind"], manifest["metadata"]["name"]) not in snapshot.existing:
             yield manifest
     if review.hub is None:
-        yield hub_pod(job, review.next_hub_attempt, settings, placed.hub_node)
+        held = any(pod.role is Role.PEER and pod.phase == "Running" for pod in snapshot.pods)
+        awaits_log = review.next_hub_attempt > 0 and held
+        yield hub_pod(
+            job, review.next_hub_attempt, settings, placed.hub_node, awaits_log=awaits_log
+        )
     for row in placed.rows:
         if row.peer not in review.healthy:
             yield peer_pod(job, row, review.next_attempt.get(row.peer, 0), settings)

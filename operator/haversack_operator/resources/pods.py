@@ -60,11 +60,24 @@ def peer_pod(job: Job, place: Assignment, attempt: int, settings: PodSettings) -
     return _pod(meta, spec)
 
 
-def hub_pod(job: Job, attempt: int, settings: PodSettings, node: str | None = None) -> Manifest:
-    """The run log's pod. It may run wherever any peer may, and best where room is kept for it."""
+def hub_pod(
+    job: Job,
+    attempt: int,
+    settings: PodSettings,
+    node: str | None = None,
+    *,
+    awaits_log: bool = False,
+) -> Manifest:
+    """The run log's pod. It may run wherever any peer may, and best where room is kept for it.
+
+    ``awaits_log``: peers run that hold the log of a hub before this one.
+    """
     name = owned.hub_pod(job.name, attempt)
     meta = owned.metadata(name, job.name, job.namespace, job.uid, **_labels(Role.HUB, attempt))
-    variables = {env.ATTEMPT: str(attempt), env.LISTEN: f"$(POD_IP):{env.HUB_PORT}"}
+    variables = {
+        env.LISTEN: f"$(POD_IP):{env.HUB_PORT}",
+        **({env.AWAIT_LOG: "1"} if awaits_log else {}),
+    }
     image = job.spec.runtime.image or settings.trainer_image
     container = _container(job, "hub", image, variables)
     # A variable is expanded from those before it.

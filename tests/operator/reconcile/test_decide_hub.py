@@ -18,7 +18,8 @@ from operator_builders import (
     a_snapshot,
 )
 
-from haversack_operator.snapshot import Pod
+from haversack_operator.snapshot import Pod, Snapshot
+from haversack_trainer.contract.environment import AWAIT_LOG
 
 
 def test_a_hub_that_vanished_is_not_taken_for_the_first() -> None:
@@ -30,6 +31,22 @@ def test_a_hub_that_vanished_is_not_taken_for_the_first() -> None:
     assert applied(actions) == ["one-hub-1"]
     assert actions.status is not None
     assert actions.status["hubAttempts"] == 2
+
+
+def awaits_log(snapshot: Snapshot) -> bool:
+    (hub,) = (one for one in act(snapshot).apply if one["metadata"]["name"].startswith("one-hub-"))
+    variables = hub["spec"]["containers"][0]["env"]
+    return {"name": AWAIT_LOG, "value": "1"} in variables
+
+
+def test_a_hub_waits_for_the_log_only_where_peers_run_that_hold_it() -> None:
+    new = told(a_snapshot(**EMPTY))
+    assert not awaits_log(new)
+    lost = replace(new, pods=(a_peer(0), a_peer(1)), plan=a_plan(), existing=EVERYTHING)
+    assert awaits_log(lost)
+    resumed = replace(lost, pods=())
+    assert not awaits_log(resumed)
+    assert not awaits_log(replace(lost, pods=(a_peer(0, phase="Pending"),)))
 
 
 def test_a_hub_that_was_refused_is_not_counted_again() -> None:

@@ -120,9 +120,12 @@ def test_the_hub_goes_where_peers_may_but_not_to_nodes_that_are_down() -> None:
 
 def test_every_variable_that_a_peer_is_told_is_one_that_the_trainer_knows() -> None:
     known = {value for name, value in vars(environment).items() if name.isupper()}
-    told = set(env(peer(a_job()))) | set(env(hub_pod(a_job(), 0, SETTINGS)))
+    hub = env(hub_pod(a_job(), 1, SETTINGS, awaits_log=True))
+    told = set(env(peer(a_job()))) | set(hub)
     assert told - {"POD_IP"} <= known
     assert env(peer(a_job(), attempt=3))[environment.ATTEMPT] == "3"
+    assert hub[environment.AWAIT_LOG] == "1"
+    assert environment.AWAIT_LOG not in env(hub_pod(a_job(), 1, SETTINGS))
     assert env(peer(a_job()))[environment.HUB_URL] == "https://one-hub.team.svc:8443"
 
 

@@ -81,6 +81,8 @@ def test_the_hub_reads_its_address(tmp_path: Path) -> None:
     assert config.job.job == "demo"
     config = load_hub(environment(tmp_path, **{env.LISTEN: "[fd00::5]:0"}))
     assert (config.host, config.port) == ("fd00::5", 0)
+    assert not config.awaits_log
+    assert load_hub(environment(tmp_path, **{env.AWAIT_LOG: "1"})).awaits_log
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,8 @@ class HubConfig:
     """Everything the hub is told from outside."""
 
     job: JobFile
-    attempt: int
+    awaits_log: bool
+    """Peers hold the run's log: an empty disk means that it was lost."""
     host: str
     port: int
     tls_dir: Path
@@ -85,7 +86,7 @@ def load_hub(environ: Mapping[str, str]) -> HubConfig:
     host, port = _address(_required(environ, env.LISTEN))
     return HubConfig(
         job=job,
-        attempt=_number(environ, env.ATTEMPT, 0, 2**31, 0),
+        awaits_log=environ.get(env.AWAIT_LOG) == "1",
         host=host,
         port=port,
         tls_dir=Path(environ.get(env.TLS_DIR) or env.TLS_MOUNT),

@@ -42,8 +42,8 @@ class HubSettings:
     rounds: int = 0
     """Of the whole run, for its progress."""
     lease_seconds: float = 60.0
-    attempt: int = 0
-    """Pods this hub has had before: above 0, an empty folder means that a log was lost."""
+    awaits_log: bool = False
+    """Peers hold the run's log: an empty folder means that it was lost."""
     needs_approval: bool = False
     """As in ``RunState``."""
 
@@ -70,7 +70,7 @@ async def running(
         lease_seconds=settings.lease_seconds,
         clock=clock,
         recovered=journal.recovered,
-        incomplete=journal.was_cut or (settings.attempt > 0 and not journal.recovered),
+        incomplete=journal.was_cut or (settings.awaits_log and not journal.recovered),
         needs_approval=settings.needs_approval,
     )
     blobs = Blobs(settings.folder / "blobs", clock)

@@ -19,7 +19,7 @@ def run_hub(environ: Mapping[str, str]) -> None:
         port=config.port,
         rounds=config.job.training.rounds,
         lease_seconds=float(config.job.heartbeat_timeout_seconds),
-        attempt=config.attempt,
+        awaits_log=config.awaits_log,
         needs_approval=config.job.needs_approval,
     )
     run(settings)
