@@ -63,7 +63,7 @@ def tiny(world: E2eWorld, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
         "dataset": {
             "uri": "s3://corpora/tiny.jsonl",
             "maxLength": 16,
-            "heldOut": {"uri": "s3://corpora/tiny-held-out.jsonl"},
+            "heldOut": {"uri": "s3://corpora/tiny-held-out.jsonl", "percent": None},
         },
         "pools": [{"name": "arm", "architecture": "arm64", "peers": {"replicas": 2}}],
         "placement": {"minPeers": 2},
@@ -74,7 +74,10 @@ def tiny(world: E2eWorld, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 
 
 SMALL: Mapping[str, Mapping[str, Any]] = {
-    "dataset": {"maxLength": 32, "heldOut": {"uri": "s3://corpora/held-out.jsonl"}},
+    "dataset": {
+        "maxLength": 32,
+        "heldOut": {"uri": "s3://corpora/held-out.jsonl", "percent": None},
+    },
     "checkpoint": {"periodRounds": 4},
     "evaluation": {"periodRounds": 8},
     "reporting": {"periodSeconds": 1},
