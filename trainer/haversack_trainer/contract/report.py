@@ -36,7 +36,7 @@ class PeerReport(Frozen):
     micro_batch_size: int = Field(default=1, ge=1, le=2**31 - 1)
     bytes_sent: Count = 0
     bytes_received: Count = 0
-    seconds_per_round: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    seconds_per_round: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     time: float = Field(default=0.0, ge=0, lt=1e11, allow_inf_nan=False)
     """Unix time of the report, by the peer's clock."""
 
