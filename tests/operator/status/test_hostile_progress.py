@@ -14,7 +14,7 @@ from operator_builders import NOW, SETTINGS, a_job, a_progress, a_snapshot
 from haversack_operator.api.plan import PlanStatus
 from haversack_operator.api.status import JobStatus
 from haversack_operator.reconcile import decide
-from haversack_trainer.contract.report import RunProgress
+from haversack_trainer.contract.report import PeerReport, PeerState, RunProgress
 
 INT64 = 2**63 - 1
 
@@ -73,6 +73,28 @@ def test_a_report_from_the_future_is_not_the_newest_word() -> None:
     assert told.status["progress"]["lastReportTime"] == "2026-09-01T14:00:00Z"
 
 
-@given(st.builds(RunProgress, run=st.just(a_job().run)) | st.from_type(RunProgress))
-def test_no_progress_that_is_of_the_right_types_stops_the_passes(progress: RunProgress) -> None:
-    check(progress)
+# Built without the bounds that the hub holds them to.
+REPORTS = st.builds(
+    PeerReport.model_construct,
+    peer=st.integers(),
+    attempt=st.integers(),
+    node=st.text(),
+    state=st.sampled_from(PeerState),
+    round=st.integers(),
+    loss=st.none() | st.floats(),
+    samples=st.integers(),
+    nonfinite_steps=st.integers(),
+    micro_batch_size=st.integers(),
+    bytes_sent=st.integers(),
+    bytes_received=st.integers(),
+    seconds_per_round=st.none() | st.floats(),
+    time=st.floats(),
+)
+RUNS = st.builds(RunProgress, run=st.just(a_job().run) | st.text(), peers=st.just(()))
+
+
+@given(RUNS, st.lists(REPORTS, max_size=3))
+def test_no_progress_that_is_of_the_right_types_stops_the_passes(
+    progress: RunProgress, reports: list[PeerReport]
+) -> None:
+    check(progress.model_copy(update={"peers": tuple(reports)}))
