@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from haversack_trainer.contract.membership import Start
 from haversack_trainer.contract.records import OPERATOR, CorruptRecord, Kind, Record
-from haversack_trainer.contract.report import Evaluation, Publication, Verdict
+from haversack_trainer.contract.report import Evaluation, PeerReport, Publication, Verdict
 from haversack_trainer.exchange.base import Evicted, Refused, Stale, Superseded
 from haversack_trainer.hub.core import Behind, Core, Settling
 from haversack_trainer.hub.journal import NotStored
@@ -257,3 +257,11 @@ def test_sound_frames_are_stored_whole_or_refused(
     else:
         assert peer == author
         assert bench.core.book.ledger.read(appended.position).frames[: len(frame)] == frame
+
+
+def test_what_a_peer_sent_is_not_forgotten_with_its_process() -> None:
+    bench = Bench().started()
+    for sent in (500, 700, 30, 40):
+        bench.core.report(1, "i1", PeerReport(peer=1, bytes_sent=sent))
+    (report,) = bench.core.progress().peers
+    assert report.bytes_sent == 700 + 40

@@ -10,7 +10,8 @@ from pydantic import Field
 from .base import Frozen
 from .records import OPERATOR
 
-Count = Annotated[int, Field(ge=0, le=2**52)]
+MAX_COUNT = 2**52
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 """Exact as a float, and a thousand of them still add up in an int64."""
 
 

@@ -15,7 +15,7 @@ from haversack_trainer.contract.records import (
     decode,
     genesis,
 )
-from haversack_trainer.contract.report import PeerReport, RunProgress
+from haversack_trainer.contract.report import MAX_COUNT, PeerReport, RunProgress
 from haversack_trainer.exchange.admission import LEASE_EXPIRED, Book, Forged
 from haversack_trainer.exchange.base import Stale
 from haversack_trainer.exchange.ledger import Tail
@@ -75,6 +75,8 @@ class Core:
         self._storage, self._rounds, self._clock = storage, rounds, clock
         self._leases: dict[int, float] = {}
         self._reports: dict[int, PeerReport] = {}
+        self._sent_before: dict[int, int] = {}
+        """Bytes that earlier processes of a peer sent."""
         self._tails: dict[int, Tail] = {}
         self._tails_end = 0
         self._last_tick = clock()
@@ -183,6 +185,10 @@ class Core:
         if report.peer != author:
             raise Forged(f"peer {author} reported for peer {report.peer}")
         self.check_alive(author, incarnation)
+        last = self._reports.get(author)
+        if last is not None and report.bytes_sent < last.bytes_sent:
+            # A new process of the peer counts from nothing.
+            self._sent_before[author] = self._sent_before.get(author, 0) + last.bytes_sent
         self._reports[author] = report
 
     def progress(self) -> RunProgress:
@@ -194,7 +200,7 @@ class Core:
             rounds=self._rounds,
             num_records=len(self),
             head=self.book.ledger.head.hex(),
-            peers=tuple(self._reports[peer] for peer in sorted(self._reports)),
+            peers=tuple(self._whole(self._reports[peer]) for peer in sorted(self._reports)),
             evaluation=state.evaluation,
             checkpoint_round=state.checkpoint.round if state.checkpoint else None,
             verdict=state.verdict,
@@ -202,6 +208,11 @@ class Core:
             published=state.publication,
             refused=self.num_refused,
         )
+
+    def _whole(self, report: PeerReport) -> PeerReport:
+        """With what earlier processes of the peer sent."""
+        sent = report.bytes_sent + self._sent_before.get(report.peer, 0)
+        return report.model_copy(update={"bytes_sent": min(sent, MAX_COUNT)})
 
     def needed_blobs(self) -> set[str]:
         """Digests that the open round and the newest closed ones refer to."""
