@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from report_cases import a_job, a_progress, a_verdict, some_events
 
+from haversack_trainer.contract.jobfile import MethodChoice
 from haversack_trainer.contract.report import PeerReport, RunProgress
 from haversack_trainer.report.events import Event, PeerLeft, RoundClosed
 from haversack_trainer.report.html import render
@@ -206,3 +207,15 @@ def test_a_complaint_of_the_browser_would_be_seen(tmp_path: Path) -> None:
     page = cases()["published"].replace("</body>", "<script>alert(1)</script></body>")
     _, console = opened(page, tmp_path)
     assert "Content Security Policy" in "".join(console)
+
+
+def test_settings_that_are_not_set_are_not_shown() -> None:
+    job = a_job()
+    bare = job.model_copy(
+        update={
+            "method": MethodChoice(type="DecLoRA", settings={"graph": "Ring", "edgePercent": None})
+        }
+    )
+    page = render(bare, a_progress(), some_events())
+    assert "method.settings.graph" in page
+    assert "edgePercent" not in page

@@ -154,6 +154,8 @@ def _placed(peer: PeerReport) -> tuple[Any, ...]:
 
 def _leaves(tree: Mapping[str, Any], path: str = "") -> Iterable[tuple[str, str]]:
     for name, value in tree.items():
+        if value is None:
+            continue
         at = f"{path}.{name}" if path else name
         if isinstance(value, dict):
             yield from _leaves(value, at)
