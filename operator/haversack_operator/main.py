@@ -131,7 +131,8 @@ class Operator:
         started = time.monotonic()
         try:
             outcome = await run(key, self._cluster, datetime.now(UTC), self._settings)
-        except ClusterError:
+        except Exception:
+            # Tried again, whether the world or the operator is at fault.
             self._metrics.record_error()
             raise
         self._metrics.record(outcome.actions, time.monotonic() - started)
