@@ -43,6 +43,8 @@ _STATUS: Final[dict[type[Exception], int]] = {
     NotStored: 507,
     Settling: 503,
 }
+_CALLER: Final = "caller"
+"""Key of the number that a request's certificate speaks for."""
 _POSITION: Final = re.compile(r"[0-9]{1,12}")
 _SECONDS: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?")
 _COUNTED: Final = frozenset({400, 403, 409, 413})
@@ -81,7 +83,7 @@ class Hub:
         try:
             if request.path.startswith(_RUNS) and not request.path.startswith(f"{self._base}/"):
                 raise Forged(f"this hub serves run {self._core.book.run!r} only")
-            self._caller(request)
+            request[_CALLER] = caller(request.get_extra_info("peercert"), self._core.book.run)
             return await handler(request)
         except web.HTTPException as error:
             return self._refusal(error.status, error.reason)
@@ -89,11 +91,8 @@ class Hub:
             status = next(code for kind, code in _STATUS.items() if isinstance(error, kind))
             return self._refusal(status, str(error))
 
-    def _caller(self, request: web.Request) -> int:
-        return caller(request.get_extra_info("peercert"), self._core.book.run)
-
     def _peers_only(self, request: web.Request) -> None:
-        if self._caller(request) == OPERATOR:
+        if request[_CALLER] == OPERATOR:
             raise Forged("only peers bring blobs and refills")
 
     def _refusal(self, status: int, sentence: str) -> web.Response:
@@ -103,14 +102,14 @@ class Hub:
 
     async def _append(self, request: web.Request) -> web.Response:
         frames = await request.read()
-        appended = self._core.append(self._caller(request), frames, _incarnation(request))
+        appended = self._core.append(request[_CALLER], frames, _incarnation(request))
         await self._publisher.confirm()
         return web.json_response({"position": appended.position, "next": appended.next})
 
     async def _read(self, request: web.Request) -> web.Response:
         start, seconds = _position(request), _seconds(request)
         try:
-            self._core.poll(self._caller(request), _incarnation(request), start, _head(request))
+            self._core.poll(request[_CALLER], _incarnation(request), start, _head(request))
         except Behind as error:
             headers = {NEXT_HEADER: str(len(self._core))}
             return web.json_response({"error": str(error)}, status=409, headers=headers)
@@ -149,7 +148,7 @@ class Hub:
 
     async def _put_blob(self, request: web.Request) -> web.Response:
         self._peers_only(request)
-        self._core.check_alive(self._caller(request), _incarnation(request))
+        self._core.check_alive(request[_CALLER], _incarnation(request))
         digest = request.match_info["digest"]
         if (request.content_length or 0) > MAX_BLOB_BYTES:
             raise web.HTTPRequestEntityTooLarge(MAX_BLOB_BYTES, request.content_length or 0)
@@ -168,7 +167,7 @@ class Hub:
         return web.FileResponse(self._blobs.path(digest), headers={"Content-Type": _BYTES})
 
     async def _report(self, request: web.Request) -> web.Response:
-        peer = self._caller(request)
+        peer = request[_CALLER]
         if request.match_info["peer"] != str(peer):
             raise Forged(f"peer {peer} reported for peer {request.match_info['peer']}")
         try:
