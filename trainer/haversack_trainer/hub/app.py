@@ -43,8 +43,8 @@ _STATUS: Final[dict[type[Exception], int]] = {
     NotStored: 507,
     Settling: 503,
 }
-_CALLER: Final = "caller"
-"""Key of the number that a request's certificate speaks for."""
+_CALLER: Final = web.RequestKey("caller", int)
+"""The number that the certificate speaks for."""
 _POSITION: Final = re.compile(r"[0-9]{1,12}")
 _SECONDS: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?")
 _COUNTED: Final = frozenset({400, 403, 409, 413})
