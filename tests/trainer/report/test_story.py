@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from report_cases import ROUNDS, some_events
 
@@ -65,6 +65,7 @@ def test_thinning_keeps_extent_and_order(values: list[float], at_most: int) -> N
 
 
 @given(FINITE, st.floats(1e-6, 1e12), st.integers(2, 10))
+@example(low=68719476736.0, extent=2.0**-14, about=7)
 def test_ticks_are_few_and_inside(low: float, extent: float, about: int) -> None:
     high = low + extent
     found = ticks(low, high, about)

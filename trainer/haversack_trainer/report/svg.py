@@ -10,6 +10,8 @@ from html import escape
 from typing import Final
 
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
+_LEAST_EXTENT: Final = 1e-9
+"""Of an axis, beside the values on it: less is lost in their rounding."""
 
 
 def plain(value: object) -> str:
@@ -60,8 +62,8 @@ class Scale:
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
-    """Round figures in ``[low, high]``, ``about`` so many, 1-2-2.5-5 apart."""
-    if not high > low:
+    """Round figures in ``[low, high]``, ``about`` so many, 1-2-2.5-5 apart; one where no label could tell two apart."""
+    if not high - low > _LEAST_EXTENT * max(abs(low), abs(high)):
         return [low]
     raw = (high - low) / about
     power = 10.0 ** math.floor(math.log10(raw))
