@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from haversack_operator.api.job import MAX_NAME_LENGTH, NAME_PATTERN
+from haversack_operator.api.job import MAX_NAME_LENGTH, NAME_PATTERN, NAME_WORDS
 from haversack_trainer.contract.base import cel
 
 _IMMUTABLE: Final = ("model", "dataset", "adapter", "method", "training", "storage")
@@ -40,7 +40,7 @@ JOB_ADMISSION: Final[tuple[tuple[str, dict[str, str]], ...]] = (
             f"size(self.metadata.name) <= {MAX_NAME_LENGTH} "
             f"&& self.metadata.name.matches('{NAME_PATTERN}')",
             f"metadata.name: names of pods and of a Service are built from it; write at most "
-            f"{MAX_NAME_LENGTH} letters a-z, digits and single '-', a letter first",
+            f"{MAX_NAME_LENGTH} {NAME_WORDS}",
         ),
     ),
 )

@@ -33,6 +33,7 @@ Image = Annotated[str, Field(pattern=f"^{VISIBLE}+$", min_length=1, max_length=5
 
 MAX_PEERS: Final = 256
 NAME_PATTERN: Final = "^[a-z](-?[a-z0-9])*$"
+NAME_WORDS: Final = "letters a-z, digits and single '-', a letter first"
 MAX_NAME_LENGTH: Final = 40
 """Of a job: names of its pods, its Service and their labels are built from it."""
 

@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_snake
 
 from haversack_operator.api import names
 from haversack_operator.api.faults import InvalidSpec, describe, quote
-from haversack_operator.api.job import MAX_NAME_LENGTH, NAME_PATTERN, JobSpec
+from haversack_operator.api.job import MAX_NAME_LENGTH, NAME_PATTERN, NAME_WORDS, JobSpec
 from haversack_operator.api.rules import METHOD_RULES, RULES, Rule
 from haversack_operator.api.schema import without_nulls
 from haversack_trainer.contract.cards import METHODS, MethodCard, MethodSettings
@@ -83,7 +83,7 @@ def _check_envelope(body: object) -> None:
     if not good or len(str(name)) > MAX_NAME_LENGTH:
         raise InvalidSpec(
             f"metadata.name: names of pods and of a Service are built from it; write at most "
-            f"{MAX_NAME_LENGTH} letters a-z, digits and single '-', a letter first, instead of "
+            f"{MAX_NAME_LENGTH} {NAME_WORDS}, instead of "
             f"{quote(name)}"
         )
     if not isinstance(body.get("spec"), Mapping):

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from haversack_operator.api import names
 from haversack_operator.api.faults import quote
-from haversack_operator.api.job import NAME_PATTERN
+from haversack_operator.api.job import NAME_PATTERN, NAME_WORDS
 from haversack_operator.cluster.local_state import Saved, StateError, StateFile
 
 from .words import STATE_DIR, InputError
@@ -105,8 +105,7 @@ def where(chosen: argparse.Namespace) -> Where:
     """What ``add_arguments`` took in. Raises ``InputError`` if no job can have that name."""
     if not re.fullmatch(NAME_PATTERN, chosen.job, re.ASCII):
         raise InputError(
-            f"{quote(chosen.job)} is no name of a {names.JOB_KIND}; it has letters a-z, digits and "
-            "single '-', a letter first"
+            f"{quote(chosen.job)} is no name of a {names.JOB_KIND}; it has {NAME_WORDS}"
         )
     return Where(chosen.job, chosen.state_dir, chosen.namespace, chosen.context)
 

@@ -137,7 +137,8 @@ def _missing_pairs(pool_of: Mapping[int, str], snapshot: Snapshot) -> frozenset[
 def _approval(job: Job, snapshot: Snapshot) -> str | None:
     """Who approved, if the hub is to be told so now."""
     progress = snapshot.progress
-    if progress is None or progress.verdict is None or not status.needs_approval(job):
+    asked = job.spec.evaluation.gate.needs_approval
+    if progress is None or progress.verdict is None or not asked:
         return None
     due = progress.verdict.passed and progress.approved_by is None
     return job.approved_by[:MAX_APPROVER] if due and job.approved_by else None

@@ -3,7 +3,6 @@
 from .conditions import is_true
 from .events import transitions
 from .findings import Ending, Findings
-from .judge import needs_approval
 from .summary import read_status, summarise, summarise_invalid, summarise_stall
 from .times import active_seconds, parse, seconds_since
 from .writing import plan_rows, worth_writing
@@ -13,7 +12,6 @@ __all__ = [
     "Findings",
     "active_seconds",
     "is_true",
-    "needs_approval",
     "parse",
     "plan_rows",
     "read_status",

@@ -9,7 +9,6 @@ from haversack_operator.api.names import Condition
 from haversack_operator.api.status import JobStatus
 from haversack_operator.snapshot import Job, Pod, Role, Snapshot
 from haversack_trainer.contract.report import RunProgress
-from haversack_trainer.contract.spec import Approval
 
 from .conditions import Draft, again, false, is_over, true, unknown
 from .findings import Findings
@@ -136,7 +135,7 @@ def _gate(job: Job, progress: RunProgress | None) -> Iterator[Draft]:
         yield false(Condition.GATE_PASSED, "NotEvaluated", "the run is not over")
     elif not verdict.passed:
         yield false(Condition.GATE_PASSED, "GateFailed", verdict.reason)
-    elif needs_approval(job) and progress.approved_by is None:
+    elif job.spec.evaluation.gate.needs_approval and progress.approved_by is None:
         yield false(
             Condition.GATE_PASSED,
             "AwaitingApproval",
@@ -145,11 +144,6 @@ def _gate(job: Job, progress: RunProgress | None) -> Iterator[Draft]:
     else:
         by = f"; approved by {progress.approved_by}" if progress.approved_by else ""
         yield true(Condition.GATE_PASSED, "GatePassed", f"{verdict.reason}{by}")
-
-
-def needs_approval(job: Job) -> bool:
-    """Whether a person has to approve the adapter."""
-    return job.spec.evaluation.gate.approval is Approval.MANUAL
 
 
 def _suspended(job: Job, snapshot: Snapshot) -> Draft:

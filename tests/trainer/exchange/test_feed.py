@@ -8,12 +8,13 @@ from http.client import HTTPMessage
 from threading import Lock
 
 import pytest
+from checkpoint_cases import a_verdict
 from hub_harness import a_join, json_of
 
 from haversack_trainer.contract.base import Frozen
 from haversack_trainer.contract.membership import CheckpointRef, Start
 from haversack_trainer.contract.records import Kind, Record
-from haversack_trainer.contract.report import Evaluation, Publication, Verdict
+from haversack_trainer.contract.report import Publication
 from haversack_trainer.exchange.base import Stale
 from haversack_trainer.exchange.feed import Feed
 from haversack_trainer.exchange.wire import HEAD_HEADER, NEXT_HEADER, STORE_HEADER, Line, Reply
@@ -83,16 +84,8 @@ class CoreLine(Line):
         """Nothing to free."""
 
 
-FIGURES = Evaluation(round=1, loss=1.0, num_samples=1)
-VERDICT = Verdict(
-    passed=True,
-    reason="better",
-    round=1,
-    before=FIGURES,
-    after=FIGURES,
-    interval=(-1.0, -0.5),
-    adapter_digest="d",
-)
+VERDICT = a_verdict(1)
+FIGURES = VERDICT.after
 STORY: list[tuple[Kind, Frozen | None]] = [
     (Kind.JOIN, a_join("i0")),
     (Kind.START, Start()),

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from checkpoint_cases import a_verdict
 from log_story import Story
 
 from haversack_trainer.contract.base import Frozen
 from haversack_trainer.contract.membership import CheckpointRef
 from haversack_trainer.contract.records import OPERATOR, Kind, Record
-from haversack_trainer.contract.report import Evaluation, Publication, Verdict
+from haversack_trainer.contract.report import Publication
 from haversack_trainer.exchange.log import RunState
 
-FIGURES = Evaluation(round=1, loss=1.0, num_samples=10)
-VERDICT = Verdict(
-    passed=True,
-    reason="better",
-    round=1,
-    before=FIGURES,
-    after=FIGURES,
-    interval=(-1.0, -0.5),
-    adapter_digest="d",
-)
+VERDICT = a_verdict(1)
+FIGURES = VERDICT.after
 PUBLISHED = Publication(uri="file:///a", digest="d", size_bytes=1, round=1)
 CHECKPOINT = CheckpointRef(round=1, key="k", digest="d")
 WORDS: list[tuple[Kind, Frozen]] = [

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
+from checkpoint_cases import a_verdict
 from hub_harness import a_join, json_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from haversack_trainer.contract.membership import Start
 from haversack_trainer.contract.records import OPERATOR, CorruptRecord, Kind, Record
-from haversack_trainer.contract.report import Evaluation, PeerReport, Publication, Verdict
+from haversack_trainer.contract.report import PeerReport, Publication
 from haversack_trainer.exchange.base import Evicted, Refused, Stale, Superseded
 from haversack_trainer.hub.core import Behind, Core, Settling
 from haversack_trainer.hub.journal import NotStored
@@ -203,16 +204,7 @@ def test_an_adapter_cannot_be_published_past_leader_gate_and_approval() -> None:
         bench.append(Record(Kind.PUBLISHED, 1, 0, body))
     with pytest.raises(Stale, match="not passed its gate"):
         bench.append(Record(Kind.PUBLISHED, 0, 0, body))
-    figures = Evaluation(round=0, loss=1.0, num_samples=1)
-    verdict = Verdict(
-        passed=True,
-        reason="better",
-        round=0,
-        before=figures,
-        after=figures,
-        interval=(-1.0, -0.5),
-        adapter_digest="0",
-    )
+    verdict = a_verdict(0)
     bench.append(Record(Kind.VERDICT, 0, 0, verdict.model_dump_json(by_alias=True).encode()))
     with pytest.raises(Stale, match="not been approved"):
         bench.append(Record(Kind.PUBLISHED, 0, 0, body))

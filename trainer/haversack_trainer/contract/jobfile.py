@@ -9,7 +9,6 @@ from pydantic import Field
 from .base import Frozen
 from .spec import (
     AdapterSpec,
-    Approval,
     CheckpointSpec,
     DatasetSpec,
     EvaluationSpec,
@@ -52,8 +51,3 @@ class JobFile(Frozen):
         default=60, ge=2, description="Lease of a peer at the hub."
     )
     report_period_seconds: int = Field(default=15, ge=1, description="Time between two reports.")
-
-    @property
-    def needs_approval(self) -> bool:
-        """Whether a person has a word before the adapter is published."""
-        return self.evaluation.gate.approval is not Approval.AUTOMATIC

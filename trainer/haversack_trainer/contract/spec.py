@@ -254,6 +254,11 @@ class GateSpec(Frozen):
         description="Manual: a person approves the adapter (haversack approve) before it is published.",
     )
 
+    @property
+    def needs_approval(self) -> bool:
+        """Whether a person has a word before the adapter is published."""
+        return self.approval is Approval.MANUAL
+
 
 class EvaluationSpec(Frozen):
     """Held-out evaluation."""

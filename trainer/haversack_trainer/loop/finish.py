@@ -97,7 +97,7 @@ class Finish:
             self._store_report(None)
 
     def _is_approved(self, state: RunState) -> bool:
-        return not self.job.needs_approval or state.approved_by is not None
+        return not self.job.evaluation.gate.needs_approval or state.approved_by is not None
 
     def _publish(self, verdict: Verdict) -> None:
         folder = self.judge.write(self._rounds)

@@ -20,6 +20,6 @@ def run_hub(environ: Mapping[str, str]) -> None:
         rounds=config.job.training.rounds,
         lease_seconds=float(config.job.heartbeat_timeout_seconds),
         awaits_log=config.awaits_log,
-        needs_approval=config.job.needs_approval,
+        needs_approval=config.job.evaluation.gate.needs_approval,
     )
     run(settings)

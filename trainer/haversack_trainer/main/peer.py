@@ -45,7 +45,7 @@ def run_peer(config: PeerConfig, environ: Mapping[str, str], stop: Stop) -> None
         run=config.job.run,
         me=config.peer,
         stop=stop,
-        needs_approval=config.job.needs_approval,
+        needs_approval=config.job.evaluation.gate.needs_approval,
     )
     with closing(exchange):
         compose(config, material, exchange, stop).run()
