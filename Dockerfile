@@ -23,6 +23,8 @@ RUN /opt/builder/bin/pip --python /opt/haversack/bin/python install --no-cache-d
  && /opt/builder/bin/pip --python /opt/haversack/bin/python install --no-cache-dir --no-deps /wheels/*.whl
 
 FROM build AS build-trainer
+# DeepSpeed comes as source; without its CUDA kernels it needs no compiler.
+ENV DS_BUILD_OPS=0
 RUN /opt/builder/bin/pip --python /opt/haversack/bin/python install --no-cache-dir --require-hashes \
       -r requirements/trainer.txt \
  && /opt/builder/bin/pip --python /opt/haversack/bin/python install --no-cache-dir --no-deps /wheels/*.whl
