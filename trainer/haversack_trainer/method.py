@@ -81,6 +81,11 @@ class Method(Protocol):
     def outgoing(self) -> Outgoing:
         """What this peer publishes after its local step."""
 
+    def ahead(self, round: int) -> None:
+        """Work for ``round`` that needs nothing of the open one; called while that is under way. It is part
+        of ``round``'s local work and of its ``StepResult``. Not called for a round that is not to come; a
+        round that is cut short is followed by ``load_state_dict``, which drops what was done ahead."""
+
     def incoming(self, swap: Swap) -> dict[str, float]:
         """Take in the closed round; afterwards the state is that of ``round + 1``. Returns figures
         for the report (e.g. consensus distance)."""

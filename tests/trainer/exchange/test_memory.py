@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hub_harness import a_join, json_of
+from swapping import swap
 
 from haversack_trainer.contract.membership import Start
 from haversack_trainer.contract.records import Kind
@@ -36,12 +37,12 @@ def joined(log: MemoryLog, *peers: int) -> list[MemoryExchange]:
 
 
 def swap_all(exchanges: list[MemoryExchange], round: int) -> list[Swap]:
-    def swap(exchange: Exchange) -> Swap:
+    def one(exchange: Exchange) -> Swap:
         body = bytes([exchange.me])
-        return exchange.swap(round, Outgoing(body, blob=body * 100), never)
+        return swap(exchange, round, Outgoing(body, blob=body * 100), never)
 
     with ThreadPoolExecutor(len(exchanges)) as pool:
-        return list(pool.map(swap, exchanges))
+        return list(pool.map(one, exchanges))
 
 
 def test_threads_agree_on_every_round() -> None:
@@ -61,7 +62,7 @@ def test_a_killed_peer_s_lease_expires_and_the_others_go_on() -> None:
     log.expire(1)
     assert swap_all([exchanges[0], exchanges[2]], 0)[0].closed.members == (0, 2)
     with pytest.raises(Evicted):
-        exchanges[1].swap(0, Outgoing(b"x"), never)
+        swap(exchanges[1], 0, Outgoing(b"x"), never)
     exchanges[1].join(a_join("again"))
     swap_all([exchanges[0], exchanges[2]], 1)
     assert exchanges[1].wait_for(lambda state: 1 in state.view, never, 5)
@@ -69,11 +70,11 @@ def test_a_killed_peer_s_lease_expires_and_the_others_go_on() -> None:
 
 def test_a_round_without_a_blob_has_nothing_to_fetch() -> None:
     (exchange,) = joined(MemoryLog(), 0)
-    swap = exchange.swap(0, Outgoing(b"x"), never)
+    swapped = swap(exchange, 0, Outgoing(b"x"), never)
     with pytest.raises(ExchangeError, match="published no blob"):
-        swap.fetch(0)
+        swapped.fetch(0)
     with pytest.raises(ExchangeError, match="no member"):
-        swap.fetch(3)
+        swapped.fetch(3)
 
 
 def test_waits_end_by_stop_and_by_time() -> None:

@@ -11,6 +11,7 @@ import pytest
 from faulty_proxy import FaultyProxy
 from hub_certificates import Authority
 from hub_harness import HubThread, a_join, json_of
+from swapping import swap
 
 from haversack_trainer.contract.membership import Start
 from haversack_trainer.contract.records import Kind
@@ -47,15 +48,15 @@ def test_a_line_that_breaks_every_few_requests_loses_and_doubles_nothing(
     exchange = started_through(hub, proxy)
     proxy.cut_after_bytes = 6000
     for number in range(6):
-        swap = exchange.swap(number, Outgoing(bytes([number]), blob=b"x" * 500), never)
-        assert swap.closed.payloads[0].body[:1] == bytes([number])
+        swapped = swap(exchange, number, Outgoing(bytes([number]), blob=b"x" * 500))
+        assert swapped.closed.payloads[0].body[:1] == bytes([number])
     assert len(hub.hub.core) == 2 + 6
 
 
 def test_a_slow_line_is_only_slow(hub: HubThread, proxy: FaultyProxy) -> None:
     proxy.delay_seconds = 0.02
     exchange = started_through(hub, proxy)
-    assert exchange.swap(0, Outgoing(b"x", blob=b"y" * 200_000), never).fetch(0)[:1] == b"y"
+    assert swap(exchange, 0, Outgoing(b"x", blob=b"y" * 200_000)).fetch(0)[:1] == b"y"
 
 
 def test_a_connection_that_is_cut_while_waiting_is_made_again(
@@ -63,7 +64,7 @@ def test_a_connection_that_is_cut_while_waiting_is_made_again(
 ) -> None:
     exchange = started_through(hub, proxy)
     proxy.cut()
-    assert exchange.swap(0, Outgoing(b"x"), never).closed.members == (0,)
+    assert swap(exchange, 0, Outgoing(b"x")).closed.members == (0,)
 
 
 def test_an_unplugged_peer_leaves_and_comes_back_as_a_new_process(tmp_path: Path) -> None:
@@ -78,8 +79,8 @@ def test_an_unplugged_peer_leaves_and_comes_back_as_a_new_process(tmp_path: Path
         goes.join(a_join("goes"))
         stays.append(Kind.START, 0, json_of(Start()))
         proxy.unplugged = True
-        swap = stays.swap(0, Outgoing(b"x"), never)
-        assert swap.closed.members == (0,)
+        swapped = swap(stays, 0, Outgoing(b"x"))
+        assert swapped.closed.members == (0,)
         assert stays.state.history[-1].reason == "lease expired"
         proxy.unplugged = False
         proxy.cut()
@@ -100,7 +101,7 @@ def test_sixty_four_pollers_see_every_round(hub: HubThread) -> None:
     def rounds(exchange: HttpExchange) -> None:
         exchange.wait_for(lambda state: state.start is not None, never, 30)
         for number in range(num_rounds):
-            exchange.swap(number, Outgoing(bytes([exchange.me])), never)
+            swap(exchange, number, Outgoing(bytes([exchange.me])))
 
     threads = [Thread(target=rounds, args=(exchange,)) for exchange in exchanges]
     for thread in threads:

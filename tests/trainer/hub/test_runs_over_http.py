@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hub_certificates import Authority
 from hub_harness import HubThread, a_join
+from swapping import swap
 
 from haversack_trainer.contract.records import Kind
 from haversack_trainer.contract.report import PeerReport
@@ -27,13 +28,13 @@ def never() -> bool:
 
 
 def swap_all(exchanges: list[HttpExchange], round: int, **parts: bytes) -> list[Swap]:
-    def swap(exchange: HttpExchange) -> Swap:
+    def one(exchange: HttpExchange) -> Swap:
         body = bytes([exchange.me])
         blob = parts.get("blob", b"") + body
-        return exchange.swap(round, Outgoing(body, aux=-1, blob=blob), never)
+        return swap(exchange, round, Outgoing(body, aux=-1, blob=blob), never)
 
     with ThreadPoolExecutor(len(exchanges)) as pool:
-        return list(pool.map(swap, exchanges))
+        return list(pool.map(one, exchanges))
 
 
 def test_every_peer_sees_the_same_round_and_everybodys_blob(hub: HubThread) -> None:
@@ -98,7 +99,7 @@ def test_a_peer_waits_for_a_hub_that_is_away_until_asked_to_stop(hub: HubThread)
     hub.stop()
     looks = iter(range(1000))
     with pytest.raises(Stopped):
-        exchange.swap(0, Outgoing(b"x"), lambda: next(looks) > 3)
+        swap(exchange, 0, Outgoing(b"x"), lambda: next(looks) > 3)
 
 
 def test_peers_give_a_hub_that_lost_its_disk_everything_back(hub: HubThread) -> None:

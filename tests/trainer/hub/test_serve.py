@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hub_certificates import HUB_NAME, Authority
 from hub_harness import a_join, free_port, json_of
+from swapping import swap
 
 from haversack_trainer.contract.membership import Start
 from haversack_trainer.contract.records import Kind
@@ -88,7 +89,7 @@ def test_a_payload_that_died_with_the_hub_s_disk_does_not_hold_up_its_round(
         assert peer.wait_for(lambda state: state.start is not None, never, 20)
     before = peers[0].bytes_sent
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(peers[0].swap, 0, Outgoing(b"a"), never)
+        first = pool.submit(swap, peers[0], 0, Outgoing(b"a"))
         # Confirmed; it will be half a second before anybody reads it.
         while peers[0].bytes_sent == before:
             assert not first.done()
@@ -96,7 +97,7 @@ def test_a_payload_that_died_with_the_hub_s_disk_does_not_hold_up_its_round(
         hub.wait()
         shutil.rmtree(tmp_path / "hub")
         hub = hub_process(tmp_path, authority, port)
-        second = pool.submit(peers[1].swap, 0, Outgoing(b"b"), never)
+        second = pool.submit(swap, peers[1], 0, Outgoing(b"b"))
         assert second.result(timeout=40).closed == first.result(timeout=40).closed
     for peer in peers:
         peer.close()

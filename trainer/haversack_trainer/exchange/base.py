@@ -85,8 +85,11 @@ class Exchange(Protocol):
     ) -> bool:
         """Wait until ``ready(state)``; False on time-out. Raises ``Stopped``, ``Evicted``, ``Refused``."""
 
-    def swap(self, round: int, outgoing: Outgoing, stop: Stop) -> Swap:
-        """Publish for ``round`` and wait until it closes. Raises as ``wait_for`` does."""
+    def publish(self, round: int, outgoing: Outgoing, stop: Stop, /) -> None:
+        """Publish for ``round``, which stays open for the others. Raises as ``append`` and ``wait_for`` do."""
+
+    def collect(self, round: int, stop: Stop) -> Swap:
+        """Wait until ``round``, which this peer has published for, closes. Raises as ``wait_for`` does."""
 
     def fetch(self, closed: ClosedRound, peer: int) -> bytes:
         """The blob that ``peer`` published in a past round. Raises ``ExchangeError`` if it is gone."""

@@ -96,7 +96,7 @@ class HttpExchange:
                     return False
                 self._feed.changed.wait(_LOOK_SECONDS)
 
-    def swap(self, round: int, outgoing: Outgoing, stop: Stop) -> Swap:
+    def publish(self, round: int, outgoing: Outgoing, stop: Stop) -> None:
         if outgoing.blob is not None:
             if len(outgoing.blob) > MAX_BLOB_BYTES:
                 raise ExchangeError(
@@ -108,6 +108,8 @@ class HttpExchange:
             self._sent += len(outgoing.blob)
         record = Record(Kind.PAYLOAD, self.me, round, body_of(outgoing), outgoing.aux)
         self._append(record, stop)
+
+    def collect(self, round: int, stop: Stop) -> Swap:
         self.wait_for(lambda state: state.closed_round(round) is not None, stop)
         closed = self.state.closed_round(round)
         if closed is None or self.me not in closed.members:

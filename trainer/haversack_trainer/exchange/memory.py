@@ -93,13 +93,15 @@ class MemoryExchange:
                     return False
                 self._log.changed.wait(_LOOK_SECONDS)
 
-    def swap(self, round: int, outgoing: Outgoing, stop: Stop) -> Swap:
+    def publish(self, round: int, outgoing: Outgoing, _stop: Stop, /) -> None:
         if outgoing.blob is not None:
             digest = hashlib.sha256(outgoing.blob).hexdigest()
             with self._log.changed:
                 self._log.blobs[digest] = outgoing.blob
             self._sent += len(outgoing.blob)
         self.append(Kind.PAYLOAD, round, body_of(outgoing), outgoing.aux)
+
+    def collect(self, round: int, stop: Stop) -> Swap:
         self.wait_for(lambda state: state.closed_round(round) is not None, stop)
         closed = self.state.closed_round(round)
         if closed is None or self.me not in closed.members:

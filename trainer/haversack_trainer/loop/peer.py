@@ -138,7 +138,10 @@ class Peer:
         seat.recorder.begin(round)
         seat.recorder.stepped(seat.method.local_step(round))
         outgoing = seat.method.outgoing()
-        swap = seat.exchange.swap(round, outgoing, seat.stop)
+        seat.exchange.publish(round, outgoing, seat.stop)
+        if round + 1 < self._rounds:
+            seat.method.ahead(round + 1)
+        swap = seat.exchange.collect(round, seat.stop)
         metrics = seat.method.incoming(swap)
         self._snapshot = Snapshot.of(round + 1, seat.model, seat.method, swap.closed)
         seat.recorder.closed(len(outgoing.blob or b""), metrics)

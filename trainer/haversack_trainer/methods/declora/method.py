@@ -55,6 +55,9 @@ class DecLora:
     def outgoing(self) -> Outgoing:
         return Outgoing(blob=self._layout.encode(self._state)) if self._valid else Outgoing()
 
+    def ahead(self, round: int) -> None:
+        """Nothing: local steps begin at the mixed state."""
+
     def incoming(self, swap: Swap) -> dict[str, float]:
         shares = self._shares(swap.closed, swap.me)
         states = {

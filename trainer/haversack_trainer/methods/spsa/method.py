@@ -86,6 +86,9 @@ class Spsa:
         exponent, codes = codec.encode(self._measured)
         return Outgoing(body=codes, aux=exponent)
 
+    def ahead(self, round: int) -> None:
+        """Nothing: directions are tried around the state that the open round leads to."""
+
     def incoming(self, swap: Swap) -> dict[str, float]:
         return {"directions": float(self._apply([swap.closed]))}
 
