@@ -8,7 +8,7 @@ from hub_harness import a_join, json_of
 
 from haversack_trainer.contract.base import Frozen
 from haversack_trainer.contract.membership import Start
-from haversack_trainer.contract.records import Kind, Record
+from haversack_trainer.contract.records import HUB, Kind, Record
 from haversack_trainer.exchange.log import RunState
 
 
@@ -34,6 +34,9 @@ class Story:
         for peer in peers:
             self._tell(Kind.PAYLOAD, peer, round, bytes([peer]))
         return self
+
+    def deadline(self, round: int, peer: int = HUB) -> Story:
+        return self._tell(Kind.DEADLINE, peer, round, b"")
 
     def leave(self, peer: int) -> Story:
         return self._tell(Kind.LEAVE, peer, 0, b"lease expired")

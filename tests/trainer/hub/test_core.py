@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 from checkpoint_cases import a_verdict
+from hub_bench import Bench, Shelf
 from hub_harness import a_join, json_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,68 +15,6 @@ from haversack_trainer.contract.report import PeerReport, Publication
 from haversack_trainer.exchange.base import Evicted, Refused, Stale, Superseded
 from haversack_trainer.hub.core import Behind, Core, Settling
 from haversack_trainer.hub.journal import NotStored
-
-
-@dataclass
-class Shelf:
-    """Storage in memory; ``room`` frames fit."""
-
-    frames: list[bytes] = field(default_factory=list)
-    room: int = 10**6
-
-    def append(self, frame: bytes) -> None:
-        if len(self.frames) >= self.room:
-            raise NotStored("full")
-        self.frames.append(frame)
-
-
-@dataclass
-class Clock:
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Bench:
-    """A core with two members, 0 and 1, and a lease of 10 s."""
-
-    def __init__(self, *, incomplete: bool = False, needs_approval: bool = False) -> None:
-        self.clock, self.shelf = Clock(), Shelf()
-        self.core = Core(
-            "run",
-            self.shelf,
-            rounds=5,
-            lease_seconds=10.0,
-            clock=self.clock,
-            incomplete=incomplete,
-            needs_approval=needs_approval,
-        )
-
-    @property
-    def view(self) -> tuple[int, ...]:
-        return self.core.book.state.view
-
-    def started(self) -> Bench:
-        for peer in (0, 1):
-            self.append(Record(Kind.JOIN, peer, 0, json_of(a_join(f"i{peer}"))))
-        self.append(Record(Kind.START, 0, 0, json_of(Start())))
-        return self
-
-    def append(self, record: Record) -> int:
-        return self.core.append(record.peer, record.encode(), f"i{record.peer}").position
-
-    def poll(self, peer: int) -> None:
-        core = self.core
-        core.poll(peer, f"i{peer}", len(core), core.book.ledger.head.hex())
-
-    def pass_seconds(self, seconds: float, *polling: int) -> None:
-        """Time goes by in ticks of a second while ``polling`` look for records."""
-        for _ in range(int(seconds)):
-            self.clock.now += 1
-            for peer in polling:
-                self.poll(peer)
-            self.core.tick()
 
 
 def test_a_peer_that_stops_polling_leaves_after_its_lease() -> None:

@@ -48,6 +48,8 @@ class Kind(IntEnum):
     """Body: who approved, UTF-8. Written by the operator."""
     PUBLISHED = 9
     """Body: ``report.Publication`` as JSON. Ends the run, as does a failed verdict."""
+    DEADLINE = 10
+    """No body. Written by the hub: ``round`` has waited long enough and closes with those who have published."""
 
 
 class CorruptRecord(ValueError):

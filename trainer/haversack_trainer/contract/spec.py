@@ -195,6 +195,13 @@ class TrainingSpec(Frozen):
         le=2**31 - 1,
         description="Seeds split, initial adapter, order and directions.",
     )
+    round_deadline_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=86_400,
+        description="A round closes this long after its first payload, without those who have not published; "
+        "they stay members and go on with the next. Default: a round waits for all members.",
+    )
 
 
 class S3Spec(Frozen):

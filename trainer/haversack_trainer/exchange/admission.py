@@ -130,6 +130,8 @@ class Book:
         state, peer = self.state, record.peer
         if state.start is None:
             raise Stale(f"peer {peer} published before the run was started")
+        if state.may_come_late(record.round, peer):
+            return
         if record.round != state.round:
             raise Stale(
                 f"peer {peer} published for round {record.round}, but round {state.round} is open"
@@ -145,7 +147,8 @@ def _check_author(author: int, record: Record) -> None:
         raise Forged(
             f"the record says it is from peer {record.peer}, but the certificate is of {_who(author)}"
         )
-    if (author == OPERATOR) != (record.kind is Kind.APPROVAL) or author == HUB:
+    by_hub = author == HUB or record.kind is Kind.DEADLINE
+    if (author == OPERATOR) != (record.kind is Kind.APPROVAL) or by_hub:
         raise Forged(f"{_who(author)} may not write {record.kind.name} records")
 
 

@@ -9,9 +9,13 @@ Rules (architecture, section 5):
   counts as LEAVE followed by JOIN.
 * A round closes at the first position where every member of the view has a PAYLOAD for it. The members at
   that position are the round's members; payloads of peers that left before are dropped.
+* DEADLINE, by the hub only, closes the open round it names if somebody has published: those who have are its
+  members, the others are said to have missed it and stay in the view.
+* A PAYLOAD of a peer that missed its round, at most ``MAX_LATE_ROUNDS`` ago, is attached to the open round as
+  late, under its own round; once for each peer and round. It goes if its peer leaves before that round closes.
 * If the view empties, the pending peers form the view and the round starts over, without its old payloads.
   If nobody is pending, the next JOIN forms the view at once.
-* A second PAYLOAD of a peer for the same round, or one for another round than the open one, is ignored.
+* A second PAYLOAD of a peer for the same round, or any other for another round than the open one, is ignored.
 * CHECKPOINT, EVALUATION, VERDICT and PUBLISHED count only from the lowest member of the view at that position
   of a started run, and only of rounds that are closed.
 * The first VERDICT of a round counts; APPROVAL sets ``approved_by``.
@@ -28,51 +32,16 @@ from haversack_trainer.contract.membership import CheckpointRef, Identity, Join,
 from haversack_trainer.contract.records import HUB, OPERATOR, Kind, Record
 from haversack_trainer.contract.report import Evaluation, Publication, Verdict
 
+from .rounds import MAX_LATE_ROUNDS, ClosedRound, Late, MembershipChange, Payload
+
+__all__ = ["ClosedRound", "Late", "MembershipChange", "Payload", "RunState"]
+
 _LEADERS_WORDS: Final[Mapping[Kind, type[CheckpointRef | Evaluation | Verdict | Publication]]] = {
     Kind.CHECKPOINT: CheckpointRef,
     Kind.EVALUATION: Evaluation,
     Kind.VERDICT: Verdict,
     Kind.PUBLISHED: Publication,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Payload:
-    """What one member published for a round."""
-
-    peer: int
-    body: bytes
-    aux: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ClosedRound:
-    """A round's final word: its members and their payloads, both in ascending order of peer."""
-
-    round: int
-    members: tuple[int, ...]
-    payloads: tuple[Payload, ...]
-    position: int
-    """Number of records up to and including the one that closed it."""
-
-    def payload(self, peer: int) -> Payload | None:
-        """What ``peer`` published, or None if it was no member."""
-        return next((payload for payload in self.payloads if payload.peer == peer), None)
-
-
-@dataclass(frozen=True, slots=True)
-class MembershipChange:
-    """A peer entered or left the view (before START: the gathering)."""
-
-    position: int
-    """Number of records up to and including the one that caused it."""
-    round: int
-    peer: int
-    joined: bool
-    reason: str
-    """Why it left, in the words of the LEAVE record; empty when it joined."""
-    node: str = ""
-    """Where it is, if it joined."""
 
 
 @dataclass
@@ -103,6 +72,9 @@ class RunState:
     num_unreadable: int = 0
     """Records whose body could not be parsed. They count as records and change nothing else."""
     _open: dict[int, Payload] = field(default_factory=dict)
+    _late: list[Late] = field(default_factory=list)
+    _missed: set[tuple[int, int]] = field(default_factory=set)
+    """(round, peer) of payloads that may still come late."""
 
     @property
     def leader(self) -> int | None:
@@ -114,9 +86,18 @@ class RunState:
         """Members that have published for the open round."""
         return frozenset(self._open)
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether somebody has published for the open round."""
+        return bool(self._open)
+
     def has_published(self, peer: int) -> bool:
         """Whether ``peer`` has published for the open round."""
         return peer in self._open
+
+    def may_come_late(self, round: int, peer: int) -> bool:
+        """Whether ``peer`` missed ``round`` and may still publish for it."""
+        return (round, peer) in self._missed and peer in self.view
 
     @property
     def open_payloads(self) -> tuple[Payload, ...]:
@@ -169,6 +150,8 @@ class RunState:
         match record.kind:
             case Kind.PAYLOAD:
                 self._publish(record)
+            case Kind.DEADLINE:
+                self._close_early(record)
             case Kind.JOIN:
                 self._join(record)
             case Kind.LEAVE:
@@ -187,21 +170,37 @@ class RunState:
                 self._publication(record)
 
     def _publish(self, record: Record) -> None:
-        peer = record.peer
-        if self.start is None or record.round != self.round or peer in self._open:
+        peer, payload = record.peer, Payload(record.peer, record.body, record.aux)
+        if self.start is None or peer not in self.view:
             return
-        if peer not in self.view:
-            return
-        self._open[peer] = Payload(peer, record.body, record.aux)
-        self._close_if_complete()
+        if self.may_come_late(record.round, peer):
+            self._missed.remove((record.round, peer))
+            self._late.append(Late(record.round, payload))
+        elif record.round == self.round and peer not in self._open:
+            self._open[peer] = payload
+            self._close_if_complete()
+
+    def _close_early(self, record: Record) -> None:
+        if record.peer == HUB and self.start and record.round == self.round and self._open:
+            self._close()
 
     def _close_if_complete(self) -> None:
-        if self.start is None or not self.view or len(self._open) < len(self.view):
-            return
-        payloads = tuple(self._open[peer] for peer in self.view)
-        self.closed.append(ClosedRound(self.round, self.view, payloads, self.num_records))
-        self._open = {}
+        if self.start is not None and self.view and len(self._open) == len(self.view):
+            self._close()
+
+    def _close(self) -> None:
+        members = tuple(sorted(self._open))
+        missed = tuple(peer for peer in self.view if peer not in self._open)
+        payloads = tuple(self._open[peer] for peer in members)
+        late = tuple(sorted(self._late, key=lambda late: (late.round, late.payload.peer)))
+        self.closed.append(
+            ClosedRound(self.round, members, payloads, self.num_records, missed, late)
+        )
+        self._open, self._late = {}, []
+        self._missed |= {(self.round, peer) for peer in missed}
         self.round += 1
+        oldest = self.round - MAX_LATE_ROUNDS
+        self._missed = {entry for entry in self._missed if entry[0] >= oldest}
         self._admit_pending()
 
     def _admit_pending(self) -> None:
@@ -234,6 +233,8 @@ class RunState:
         self.view = tuple(other for other in self.view if other != peer)
         self.history.append(MembershipChange(self.num_records, self.round, peer, False, reason))
         self._open.pop(peer, None)
+        self._late = [late for late in self._late if late.payload.peer != peer]
+        self._missed = {entry for entry in self._missed if entry[1] != peer}
         if self.view:
             self._close_if_complete()
         else:

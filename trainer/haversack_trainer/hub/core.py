@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from haversack_trainer.contract.records import (
+    HUB,
     OPERATOR,
     CorruptRecord,
     Kind,
@@ -65,8 +66,9 @@ class Core:
         recovered: list[Record] | None = None,
         incomplete: bool = False,
         needs_approval: bool = False,
+        deadline_seconds: float | None = None,
     ) -> None:
-        """``clock`` is monotonic; ``incomplete``: the disk may have lost records that peers still have."""
+        """``deadline_seconds``: a round is closed that long after its first payload. ``clock`` is monotonic; ``incomplete``: the disk may have lost records that peers still have."""
         self.book = Book(run, needs_approval)
         self.lease_seconds = lease_seconds
         self.num_refused = 0
@@ -79,6 +81,9 @@ class Core:
         """Bytes that earlier processes of a peer sent."""
         self._tails: dict[int, Tail] = {}
         self._tails_end = 0
+        self._deadline_seconds = deadline_seconds
+        self._due: tuple[int, float] | None = None
+        """The open round, if somebody has published for it, and when it is closed."""
         self._last_tick = clock()
         self._settle_until: float | None = None
         self._heard: set[int] = set()
@@ -156,20 +161,23 @@ class Core:
             raise Stale("this hub has its log and takes no refill")
 
     def tick(self) -> int:
-        """Expire leases; call it about every second. Returns how many peers were removed.
+        """Expire leases and close overdue rounds; call it about every second. Returns how many peers were removed.
 
-        Time in which the hub itself did not run is nobody's silence and is added to every lease.
+        Time in which the hub itself did not run is nobody's silence and is added to every lease and deadline.
         """
         now = self._clock()
         slept, self._last_tick = now - self._last_tick, now
         if slept > self.lease_seconds / 2:
             self._leases = {peer: due + slept for peer, due in self._leases.items()}
+            self._due = (self._due[0], self._due[1] + slept) if self._due else None
         if self._is_settling():
             return 0
         members = (*self.book.state.view, *self.book.state.pending)
         silent = [peer for peer in members if self._leases.get(peer, now) <= now]
         for peer in silent:
             self._store(Record(Kind.LEAVE, peer, self.book.state.round, LEASE_EXPIRED.encode()))
+        if self._due is not None and self._due[1] <= now:
+            self._store(Record(Kind.DEADLINE, HUB, self._due[0]))
         return len(silent)
 
     def check_alive(self, author: int, incarnation: str) -> None:
@@ -245,7 +253,16 @@ class Core:
             self.wake_mark = position + 1
         if record.kind is Kind.JOIN:
             self._renew(record.peer)
+        self._watch_deadline()
         return position
+
+    def _watch_deadline(self) -> None:
+        """The open round's time begins with its first payload, and anew when it starts over or the hub restarts."""
+        state = self.book.state
+        if self._deadline_seconds is None or not state.is_under_way:
+            self._due = None
+        elif self._due is None or self._due[0] != state.round:
+            self._due = (state.round, self._clock() + self._deadline_seconds)
 
     def _renew(self, peer: int) -> None:
         self._leases[peer] = self._clock() + self.lease_seconds
@@ -262,7 +279,8 @@ class Core:
         members = {*self.book.state.view, *self.book.state.pending}
         if self._clock() < self._settle_until and not (len(self) and members <= self._heard):
             return True
-        self._settle_until = None
+        self._settle_until = self._due = None
+        self._watch_deadline()
         for peer in members:
             self._renew(peer)
         return False

@@ -46,6 +46,8 @@ class HubSettings:
     """Peers hold the run's log: an empty folder means that it was lost."""
     needs_approval: bool = False
     """As in ``RunState``."""
+    deadline_seconds: float | None = None
+    """As in ``Core``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ async def running(
         recovered=journal.recovered,
         incomplete=journal.was_cut or (settings.awaits_log and not journal.recovered),
         needs_approval=settings.needs_approval,
+        deadline_seconds=settings.deadline_seconds,
     )
     blobs = Blobs(settings.folder / "blobs", clock)
     publisher = Publisher(core, journal.sync)

@@ -21,5 +21,6 @@ def run_hub(environ: Mapping[str, str]) -> None:
         lease_seconds=float(config.job.heartbeat_timeout_seconds),
         awaits_log=config.awaits_log,
         needs_approval=config.job.evaluation.gate.needs_approval,
+        deadline_seconds=config.job.training.round_deadline_seconds,
     )
     run(settings)
