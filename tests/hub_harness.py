@@ -90,6 +90,10 @@ class HubThread:
         self._thread.join()
         self.was_there = True
 
+    def end_round(self) -> None:
+        """The open round is overdue: the hub closes it at its next look at the clock."""
+        self.hub.core._due = (self.hub.core.book.state.round, 0.0)
+
     def lose_disk(self) -> None:
         shutil.rmtree(self.folder)
 

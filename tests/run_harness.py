@@ -41,6 +41,17 @@ class Transport(Protocol):
     def bury(self, peer: int, exchange: Exchange) -> None:
         """The peer's process is gone without a word."""
 
+    def close_round(self) -> None:
+        """The open round's time is over."""
+
+    @property
+    def round(self) -> int:
+        """The round that is open where the log is kept."""
+
+    @property
+    def published(self) -> frozenset[int]:
+        """Who has published for it."""
+
 
 @dataclass
 class Memory:
@@ -52,6 +63,17 @@ class Memory:
     def bury(self, peer: int, exchange: Exchange) -> None:
         self.log.expire(peer)
 
+    def close_round(self) -> None:
+        self.log.close_round()
+
+    @property
+    def round(self) -> int:
+        return self.log.book.state.round
+
+    @property
+    def published(self) -> frozenset[int]:
+        return self.log.book.state.published_in_round
+
 
 @dataclass
 class Http:
@@ -62,6 +84,17 @@ class Http:
 
     def bury(self, peer: int, exchange: Exchange) -> None:
         exchange.close()
+
+    def close_round(self) -> None:
+        self.hub.end_round()
+
+    @property
+    def round(self) -> int:
+        return self.hub.hub.core.book.state.round
+
+    @property
+    def published(self) -> frozenset[int]:
+        return self.hub.hub.core.book.state.published_in_round
 
 
 @contextmanager

@@ -150,8 +150,43 @@ def test_a_peer_joins_late(crew: Crewed, connect: Callable[[], Transport], metho
     check_replicas(three, method)
 
 
+def test_a_peer_misses_rounds_and_stays_a_member(
+    crew: Crewed, connect: Callable[[], Transport], method: str
+) -> None:
+    transport, missed = connect(), (2, 3)
+    three = crew(transport)
+    slow = three.peers[1]
+
+    def until_the_others_went_on() -> bool:
+        if slow.round == missed[0] and transport.round in missed:
+            for number in missed:
+                wait_until(lambda: transport.published == {0, 2})
+                transport.close_round()
+                wait_until(partial(has_closed, transport, number))
+        return False
+
+    slow.stop = until_the_others_went_on
+    three.run()
+    assert len(three.survivors) == 3
+    expected = [(0, 2) if number in missed else (0, 1, 2) for number in range(ROUNDS)]
+    assert members(three) == expected
+    log = slow.exchange.state
+    assert {change.peer for change in log.history if not change.joined} == set()
+    assert [closed.missed for closed in log.closed] == [
+        (1,) if number in missed else () for number in range(ROUNDS)
+    ]
+    late = [each.round for closed in log.closed for each in closed.late]
+    assert late == [2]
+    assert adapter(three)
+    check_replicas(three, method)
+
+
 def never() -> bool:
     return False
+
+
+def has_closed(transport: Transport, number: int) -> bool:
+    return transport.round > number
 
 
 def has_come_to(peer: PeerThread, number: int) -> bool:

@@ -88,7 +88,10 @@ class Method(Protocol):
 
     def incoming(self, swap: Swap) -> dict[str, float]:
         """Take in the closed round; afterwards the state is that of ``round + 1``. Returns figures
-        for the report (e.g. consensus distance)."""
+        for the report (e.g. consensus distance).
+
+        ``incoming`` may get a round that closed without this peer: a deadline closed it, ``me`` is not among its
+        members, and what ``outgoing`` gave has not been counted. It may come ``late`` with a later round."""
 
     def catch_up(self, history: Iterable[ClosedRound], fetch: Fetch, /) -> None:
         """Come from the state before ``history[0]`` to the state after its last round, without having

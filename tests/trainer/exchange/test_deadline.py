@@ -98,8 +98,8 @@ def test_late_payloads_have_one_order_whatever_order_they_come_in(
     story = Story().join(0, 1, 2, 3).start()
     for number in (0, 1):
         story.publish(number, 1, 2).deadline(number)
-    for round, peer in arrivals:
-        story.publish(round, peer)
+    for number, peer in arrivals:
+        story.publish(number, peer)
     late = story.publish(2, 0, 1, 2, 3).state.closed[2].late
     assert [(each.round, each.payload.peer) for each in late] == [(0, 0), (0, 3), (1, 0), (1, 3)]
 

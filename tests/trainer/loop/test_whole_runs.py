@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from checkpoint_cases import NoRoomFor
-from run_harness import Crew, Killed, Memory, PeerThread
+from run_harness import Crew, Killed, Memory, PeerThread, wait_until
 
 from haversack_trainer.contract.cards import METHODS
 from haversack_trainer.contract.membership import Join
@@ -202,6 +202,22 @@ def test_an_evicted_peer_joins_again(crew: Crewed, method: str) -> None:
     changes = [(c.joined, c.reason) for c in state_of(three).history if c.peer == 1]
     assert (False, "lease expired") in changes
     assert changes.count((True, "")) >= 1
+
+
+def test_who_misses_the_last_round_sees_the_same_end(crew: Crewed) -> None:
+    two = crew("SPSA")
+    slow, log = two.peers[1], log_of(two)
+
+    def close_the_last_round() -> bool:
+        return log.book.state.published_in_round == {0} and slow.round == ROUNDS - 1
+
+    slow.stop = once(log.close_round, close_the_last_round)
+    hold = once(lambda: wait_until(close_the_last_round), lambda: slow.round == ROUNDS - 1)
+    first_stop = slow.stop
+    slow.stop = lambda: hold() or first_stop()
+    two.run()
+    assert state_of(two).closed[-1].missed == (1,)
+    assert len({peer.material.model.trainables_digest() for peer in two.survivors}) == 1
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

@@ -89,7 +89,8 @@ class Exchange(Protocol):
         """Publish for ``round``, which stays open for the others. Raises as ``append`` and ``wait_for`` do."""
 
     def collect(self, round: int, stop: Stop) -> Swap:
-        """Wait until ``round``, which this peer has published for, closes. Raises as ``wait_for`` does."""
+        """Wait until ``round`` closes: with what this peer has published for it, or without, if a deadline
+        closed it and the peer ``missed`` it. Raises as ``wait_for`` does."""
 
     def fetch(self, closed: ClosedRound, peer: int) -> bytes:
         """The blob that ``peer`` published in a past round. Raises ``ExchangeError`` if it is gone."""

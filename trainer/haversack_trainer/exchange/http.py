@@ -112,7 +112,7 @@ class HttpExchange:
     def collect(self, round: int, stop: Stop) -> Swap:
         self.wait_for(lambda state: state.closed_round(round) is not None, stop)
         closed = self.state.closed_round(round)
-        if closed is None or self.me not in closed.members:
+        if closed is None or not closed.concerns(self.me):
             raise Evicted(f"round {round} closed without peer {self.me}: it must join again")
         return Swap(closed, self.me, lambda peer: self.fetch(closed, peer))
 

@@ -158,14 +158,19 @@ class RunState:
                 self._remove(record.peer, record.body.decode())
             case Kind.START:
                 self._start(record)
+            case Kind.APPROVAL:
+                self._approve(record)
+            case _:
+                self._hear_leader(record)
+
+    def _hear_leader(self, record: Record) -> None:
+        match record.kind:
             case Kind.CHECKPOINT:
                 self._checkpoint(record)
             case Kind.EVALUATION:
                 self.evaluation = Evaluation.model_validate_json(record.body)
             case Kind.VERDICT:
                 self._judge(record)
-            case Kind.APPROVAL:
-                self._approve(record)
             case Kind.PUBLISHED:
                 self._publication(record)
 

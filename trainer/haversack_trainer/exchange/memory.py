@@ -11,7 +11,7 @@ from threading import Condition
 from typing import Final
 
 from haversack_trainer.contract.membership import Join
-from haversack_trainer.contract.records import CorruptRecord, Kind, Record, decode
+from haversack_trainer.contract.records import HUB, CorruptRecord, Kind, Record, decode
 from haversack_trainer.contract.report import PeerReport
 
 from .admission import LEASE_EXPIRED, Book
@@ -52,6 +52,12 @@ class MemoryLog:
         with self.changed:
             if self.book.state.is_member(peer):
                 self.book.enter(Record(Kind.LEAVE, peer, 0, LEASE_EXPIRED.encode()))
+            self.changed.notify_all()
+
+    def close_round(self) -> None:
+        """What happens to a round that waits too long: the deadline closes it."""
+        with self.changed:
+            self.book.enter(Record(Kind.DEADLINE, HUB, self.book.state.round))
             self.changed.notify_all()
 
 
@@ -104,7 +110,7 @@ class MemoryExchange:
     def collect(self, round: int, stop: Stop) -> Swap:
         self.wait_for(lambda state: state.closed_round(round) is not None, stop)
         closed = self.state.closed_round(round)
-        if closed is None or self.me not in closed.members:
+        if closed is None or not closed.concerns(self.me):
             raise Evicted(f"round {round} closed without peer {self.me}: it must join again")
         return Swap(closed, self.me, lambda peer: self.fetch(closed, peer))
 

@@ -43,6 +43,10 @@ class ClosedRound:
         """What ``peer`` published, or None if it was no member."""
         return next((payload for payload in self.payloads if payload.peer == peer), None)
 
+    def concerns(self, peer: int) -> bool:
+        """Whether ``peer`` was in the view when it closed, in time or not."""
+        return peer in self.members or peer in self.missed
+
 
 @dataclass(frozen=True, slots=True)
 class MembershipChange:

@@ -19,6 +19,7 @@ from haversack_trainer.exchange.base import (
     Evicted,
     Exchange,
     ExchangeError,
+    Outgoing,
     Stale,
     Stop,
     Stopped,
@@ -37,6 +38,8 @@ from .stories import Stories
 
 _MAX_PAUSE_SECONDS: Final = 30.0
 """Between two lives as a member: a process that is put out again and again must not flood the log with JOINs."""
+_FEED_SECONDS: Final = 10.0
+"""The log is read beside what is written: an answer may tell of records that are still on their way."""
 _logger = logging.getLogger(__name__)
 
 
@@ -130,15 +133,20 @@ class Peer:
     def _train(self) -> None:
         seat = self._seat
         seat.recorder.state(PeerState.TRAINING)
-        while seat.exchange.state.round < self._rounds:
-            self._one_round(seat.exchange.state.round)
+        while True:
+            if self._snapshot.round < seat.exchange.state.round:
+                # Whole rounds were closed without this peer, by their deadlines.
+                self._adopt_state()
+            if self._snapshot.round >= self._rounds:
+                return
+            self._one_round(self._snapshot.round)
 
     def _one_round(self, round: int) -> None:
         seat = self._seat
         seat.recorder.begin(round)
         seat.recorder.stepped(seat.method.local_step(round))
         outgoing = seat.method.outgoing()
-        seat.exchange.publish(round, outgoing, seat.stop)
+        self._publish(round, outgoing)
         if round + 1 < self._rounds:
             seat.method.ahead(round + 1)
         swap = seat.exchange.collect(round, seat.stop)
@@ -146,6 +154,18 @@ class Peer:
         self._snapshot = Snapshot.of(round + 1, seat.model, seat.method, swap.closed)
         seat.recorder.closed(len(outgoing.blob or b""), metrics)
         self._keep(round + 1)
+
+    def _publish(self, round: int, outgoing: Outgoing) -> None:
+        """In time or late; what is too late even for that is dropped. Raises ``Stale`` for any other reason."""
+        seat = self._seat
+        try:
+            seat.exchange.publish(round, outgoing, seat.stop)
+        except Stale as error:
+            seat.exchange.wait_for(lambda state: state.round > round, seat.stop, _FEED_SECONDS)
+            closed = seat.exchange.state.closed_round(round)
+            if closed is None or seat.exchange.me not in closed.missed:
+                raise
+            _logger.warning("what this peer made of round %d is not used: %s", round, error)
 
     def _keep(self, done: int) -> None:
         """Evaluate and save where this round asks for it."""

@@ -59,6 +59,9 @@ class DecLora:
         """Nothing: local steps begin at the mixed state."""
 
     def incoming(self, swap: Swap) -> dict[str, float]:
+        if swap.me not in swap.closed.members:
+            # Nobody mixed with this peer, so it mixes with nobody: Q stays doubly stochastic.
+            return disagreement({swap.me: self._state})
         shares = self._shares(swap.closed, swap.me)
         states = {
             peer: self._state if peer == swap.me else self._decode(swap.fetch(peer), peer)
