@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from log_story import Story
 
-from haversack_trainer.contract.records import HUB, OPERATOR, Kind, Record
+from haversack_trainer.contract.records import HUB, MAX_LATE_ROUNDS, OPERATOR, Kind, Record
 from haversack_trainer.exchange.log import RunState
-from haversack_trainer.exchange.rounds import MAX_LATE_ROUNDS, Late, Payload
+from haversack_trainer.exchange.rounds import Late, Payload
 
 
 def three() -> Story:

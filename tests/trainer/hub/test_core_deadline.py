@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hub_bench import Bench
 
-from haversack_trainer.contract.records import HUB, Kind, Record, decode
+from haversack_trainer.contract.records import HUB, MAX_LATE_ROUNDS, Kind, Record, decode
 from haversack_trainer.exchange.admission import Forged
 from haversack_trainer.exchange.base import Stale
-from haversack_trainer.exchange.rounds import MAX_LATE_ROUNDS, ClosedRound
+from haversack_trainer.exchange.rounds import ClosedRound
 
 SECONDS = 3.0
 

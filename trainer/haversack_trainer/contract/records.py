@@ -25,6 +25,8 @@ HUB: Final = 0xFFFF
 """Never a peer: reserved for the hub. An expired lease is a LEAVE with the lost peer's own number."""
 OPERATOR: Final = 0xFFFE
 """The ``peer`` of records that the operator writes (approvals)."""
+MAX_LATE_ROUNDS: Final = 8
+"""A payload that missed its round counts as late for so many rounds, and then not at all."""
 
 
 class Kind(IntEnum):

@@ -29,10 +29,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from haversack_trainer.contract.membership import CheckpointRef, Identity, Join, Start
-from haversack_trainer.contract.records import HUB, OPERATOR, Kind, Record
+from haversack_trainer.contract.records import HUB, MAX_LATE_ROUNDS, OPERATOR, Kind, Record
 from haversack_trainer.contract.report import Evaluation, Publication, Verdict
 
-from .rounds import MAX_LATE_ROUNDS, ClosedRound, Late, MembershipChange, Payload
+from .rounds import ClosedRound, Late, MembershipChange, Payload
 
 __all__ = ["ClosedRound", "Late", "MembershipChange", "Payload", "RunState"]
 

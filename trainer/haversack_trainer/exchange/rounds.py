@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
-
-MAX_LATE_ROUNDS: Final = 8
-"""A payload that missed its round may still come while at most so many later ones have closed."""
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from haversack_trainer.contract.base import Check, Decimal
 from haversack_trainer.contract.cards import MethodSettings
+from haversack_trainer.contract.records import MAX_LATE_ROUNDS
 
 
 class Weighting(StrEnum):
@@ -47,4 +48,12 @@ class Settings(MethodSettings):
     clip_median: Decimal = Field(
         default="0",
         description="Clip scalars to this multiple of the round's median magnitude; 0 turns it off.",
+    )
+    late_rounds: int = Field(
+        default=1,
+        ge=0,
+        le=MAX_LATE_ROUNDS,
+        description="Scalars that missed their round's deadline are applied along their own round's "
+        "directions if they are at most this many rounds late, and count among the step's directions as "
+        "any other; 0 drops them.",
     )

@@ -23,6 +23,8 @@ MAX_SCALING: Final = 16
 class Scalar(NamedTuple):
     """A projected gradient that somebody measured."""
 
+    round: int
+    """When its direction was drawn: earlier than the round that it is applied in, if it came late."""
     peer: int
     direction: int
     value: float
@@ -30,7 +32,7 @@ class Scalar(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """``theta <- theta · shrink + sum of terms``, in the order of (peer, direction)."""
+    """``theta <- theta · shrink + sum of terms``, in the order of (round, peer, direction)."""
 
     shrink: float
     terms: tuple[Term, ...]
@@ -42,14 +44,21 @@ class Update:
         add(theta, self.terms)
 
 
-def scalars(closed: ClosedRound, directions: int) -> list[Scalar]:
-    """The round's valid scalars, by (peer, direction): the codes' values, for their senders, too.
+def scalars(closed: ClosedRound, directions: int, late_rounds: int = 0) -> list[Scalar]:
+    """The round's valid scalars, by (round, peer, direction): the codes' values, for their senders, too.
 
-    A payload that has not one code for each of the ``directions`` is INVALID as a whole.
+    A payload that has not one code for each of the ``directions`` is INVALID as a whole. One that came late,
+    by at most ``late_rounds``, belongs to the directions of its own round: under any others it would be noise.
     """
+    payloads = [(closed.round, payload) for payload in closed.payloads]
+    payloads += [
+        (late.round, late.payload)
+        for late in closed.late
+        if closed.round - late.round <= late_rounds
+    ]
     return sorted(
-        Scalar(payload.peer, direction, value)
-        for payload in closed.payloads
+        Scalar(number, payload.peer, direction, value)
+        for number, payload in payloads
         if len(payload.body) == directions
         for direction, value in enumerate(codec.decode(payload.aux, payload.body))
         if value is not None
@@ -57,8 +66,8 @@ def scalars(closed: ClosedRound, directions: int) -> list[Scalar]:
 
 
 def update_of(closed: ClosedRound, seed: int, settings: Settings) -> Update:
-    """One descent step along the round's directions."""
-    measured = scalars(closed, settings.directions)
+    """One descent step along the round's directions, and along those of late scalars, which count as much."""
+    measured = scalars(closed, settings.directions, settings.late_rounds)
     count = len(measured)
     if not count:
         return Update(1.0, ())
@@ -71,7 +80,7 @@ def update_of(closed: ClosedRound, seed: int, settings: Settings) -> Update:
         _fp32(1 - rate * float(settings.weight_decay)),
         tuple(
             Term(
-                key(seed, closed.round, scalar.peer, scalar.direction),
+                key(seed, scalar.round, scalar.peer, scalar.direction),
                 _fp32(-step * min(max(scalar.value, -limit), limit)),
             )
             for scalar in measured
