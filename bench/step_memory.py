@@ -23,11 +23,11 @@ from bench.figures import spread, write
 
 from haversack_trainer.contract.cards import METHODS
 from haversack_trainer.contract.jobfile import JobFile
-from haversack_trainer.contract.spec import Footprint
+from haversack_trainer.contract.spec import AdapterSpec, Footprint, LoraSpec
+from haversack_trainer.contract.weights import weights_of
 
 STEPS: Final = 5
 RANK: Final = 8
-NUM_TARGETS: Final = 2
 SETTINGS: Final = {"DecLoRA": {"localSteps": 1}, "SPSA": {"directions": 1}}
 MIB: Final = 2**20
 
@@ -161,7 +161,8 @@ def measure(case: Case, folder: Path) -> dict[str, Any]:
         if model.device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begin)
-    frozen = sum(parameter.numel() for parameter in model._model.parameters())  # noqa: SLF001  # nobody else asks
+    whole: Any = model
+    frozen = sum(parameter.numel() for parameter in whole._model.parameters())  # noqa: SLF001  # nobody else asks
     trained = sum(parameter.numel() for _, parameter in model.trainables())
     return {
         "device": model.device.type,
@@ -192,8 +193,7 @@ def expected_mib(case: Case, parameters: int, device: str) -> int:
     )
     peak = METHODS[case.method].memory.peak_bytes(
         footprint,
-        rank=RANK,
-        num_targets=NUM_TARGETS,
+        weights_of(footprint, AdapterSpec(lora=LoraSpec(rank=RANK))),
         max_length=case.max_length,
         micro_batch=case.micro_batch,
         on_device=device != "cpu",

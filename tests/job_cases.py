@@ -243,6 +243,12 @@ RULE_CASES: Final = (
         "dataset.format: Text",
     ),
     Case(
+        "LoRA's settings with all weights",
+        {"spec.adapter": {"type": "Full"}},
+        {"spec.adapter": {"type": "Full", "lora": {}}},
+        "lora: goes with type LoRA",
+    ),
+    Case(
         "dropout below 1",
         {"spec.adapter.lora.dropout": "0.999"},
         {"spec.adapter.lora.dropout": "1.0"},

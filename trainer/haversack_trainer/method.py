@@ -18,7 +18,7 @@ Fetch = Callable[[ClosedRound, int], bytes]
 
 
 class Trainee(Protocol):
-    """What a method may ask of the model: ``model.AdaptedModel``, or a toy in tests."""
+    """What a method may ask of the model: ``model.FineTuned``, or a toy in tests."""
 
     def trainables(self) -> Sequence[tuple[str, nn.Parameter]]:
         """The trainable tensors in canonical order, the same on every peer."""
@@ -61,9 +61,10 @@ class Unsuited(ValueError):
 
 def check_suited(card: MethodCard, adapter: AdapterSpec) -> None:
     """Raises ``Unsuited`` where the adapter asks for what the method cannot give."""
-    if not card.needs_backward and float(adapter.lora.dropout) > 0:
+    dropout = adapter.lora_or_default.dropout
+    if not card.needs_backward and float(dropout) > 0:
         raise Unsuited(
-            f"adapter.lora.dropout is {adapter.lora.dropout}; set it to 0 for {card.type}, which compares "
+            f"adapter.lora.dropout is {dropout}; set it to 0 for {card.type}, which compares "
             "losses of two forward passes: dropout would drown the difference"
         )
 

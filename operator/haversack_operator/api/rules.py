@@ -16,7 +16,7 @@ from haversack_operator.api.job import LABEL_KEY_PATTERN, MAX_PEERS, JobSpec
 from haversack_operator.api.ranges import CPU, MEMORY
 from haversack_trainer.contract.base import SUBDOMAIN, VISIBLE, cel
 from haversack_trainer.contract.cards import METHODS, MethodCard
-from haversack_trainer.contract.spec import DataFormat, PartitionType, Task
+from haversack_trainer.contract.spec import AdapterType, DataFormat, PartitionType, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,11 @@ def _one_size_per_peer(spec: JobSpec) -> bool:
 def _deterministic(card: MethodCard) -> Rule:
     return Rule(
         "spec",
-        f"double(self.adapter.lora.dropout) == 0.0 || '{card.type}' != self.method.type",
-        lambda spec: float(spec.adapter.lora.dropout) == 0 or card.type != spec.method.get("type"),
+        "!has(self.adapter.lora) || double(self.adapter.lora.dropout) == 0.0 "
+        f"|| '{card.type}' != self.method.type",
+        lambda spec: (
+            float(spec.adapter.lora_or_default.dropout) == 0 or card.type != spec.method.get("type")
+        ),
         f'adapter.lora.dropout: {card.type} needs a deterministic forward pass; write "0"',
     )
 
@@ -190,6 +193,12 @@ _MODEL_AND_DATA: Final = (
 )
 
 _TRAINING: Final = (
+    Rule(
+        "spec.adapter",
+        "!has(self.lora) || self.type == 'LoRA'",
+        lambda adapter: adapter.lora is None or adapter.type is AdapterType.LORA,
+        "lora: goes with type LoRA; remove it or change the type",
+    ),
     Rule(
         "spec.adapter.lora",
         "double(self.dropout) < 1.0",

@@ -9,9 +9,7 @@ from typing import Final
 from haversack_operator.api.job import JobSpec, Pool, Toleration
 from haversack_operator.api.quantity import to_bytes, to_millis
 from haversack_trainer.contract.cards import METHODS, MethodCard
-
-DEFAULT_NUM_TARGETS = 2
-"""Query and value, as ``LoraSpec.target_modules`` defaults to."""
+from haversack_trainer.contract.weights import weights_of
 
 HUB_REQUESTS: Final[Mapping[str, str]] = {"cpu": "100m", "memory": "512Mi"}
 
@@ -130,9 +128,10 @@ def _candidates(spec: JobSpec, card: MethodCard, *, on_device: bool) -> tuple[Ca
     """The wanted micro-batch, then powers of two that divide the batch."""
     batch = spec.training.batch_size
     wanted = min(spec.training.micro_batch_size or batch, batch)
-    footprint, lora = spec.model.footprint, spec.adapter.lora
+    footprint = spec.model.footprint
     if footprint is None:
         return (Candidate(wanted, 0),)
+    weights = weights_of(footprint, spec.adapter)
     powers = (2**exponent for exponent in range(wanted.bit_length() - 1, -1, -1))
     sizes = [wanted, *(size for size in powers if size < wanted and batch % size == 0)]
     return tuple(
@@ -140,8 +139,7 @@ def _candidates(spec: JobSpec, card: MethodCard, *, on_device: bool) -> tuple[Ca
             size,
             card.memory.peak_bytes(
                 footprint,
-                rank=lora.rank,
-                num_targets=len(lora.target_modules or ()) or DEFAULT_NUM_TARGETS,
+                weights,
                 max_length=spec.dataset.max_length,
                 micro_batch=size,
                 on_device=on_device,

@@ -9,7 +9,8 @@ import pytest
 from haversack_operator.api.job import JobSpec
 from haversack_operator.placement.demand import demand_of
 from haversack_trainer.contract.cards import METHODS
-from haversack_trainer.contract.spec import Footprint
+from haversack_trainer.contract.spec import AdapterSpec, Footprint
+from haversack_trainer.contract.weights import weights_of
 
 MINILM = {"parameters": 22_700_000, "hiddenSize": 384, "numLayers": 6}
 
@@ -77,15 +78,31 @@ def test_micro_batches_to_choose_from(training: dict[str, int], sizes: list[int]
 def test_peaks_are_the_card_s(accelerator: dict[str, int] | None) -> None:
     pools = [{"name": "cpu", "accelerator": accelerator}]
     kind = demand_of(a_spec(footprint=MINILM, pools=pools)).kinds[0]
+    footprint = Footprint.model_validate(MINILM)
     expected = METHODS["DecLoRA"].memory.peak_bytes(
-        Footprint.model_validate(MINILM),
-        rank=8,
-        num_targets=2,
+        footprint,
+        weights_of(footprint, AdapterSpec()),
         max_length=128,
         micro_batch=1,
         on_device=accelerator is not None,
     )
     assert kind.candidates[-1].peak_bytes == expected
+
+
+@pytest.mark.parametrize("accelerator", [None, {"count": 1}], ids=["on a CPU", "on a device"])
+def test_training_all_weights_takes_what_the_card_says_of_each(
+    accelerator: dict[str, int] | None,
+) -> None:
+    pools = [{"name": "cpu", "accelerator": accelerator}]
+    lora, full = (
+        demand_of(a_spec(footprint=MINILM, pools=pools, adapter={"type": kind})).kinds[0]
+        for kind in ("LoRA", "Full")
+    )
+    factors = 6 * 2 * 2 * 384 * 8
+    each = METHODS["DecLoRA"].memory.bytes_per_trainable + (0 if accelerator else 8)
+    more = MINILM["parameters"] * (each - 4) - factors * each
+    for one, other in zip(lora.candidates, full.candidates, strict=True):
+        assert other.peak_bytes - one.peak_bytes == more
 
 
 def test_without_the_model_s_size_every_peer_does_as_told() -> None:

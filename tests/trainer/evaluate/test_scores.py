@@ -12,7 +12,7 @@ import torch
 from haversack_trainer.contract.report import Evaluation
 from haversack_trainer.data import Samples
 from haversack_trainer.evaluate import EvaluateError, Scores, check_reload, evaluate, probe
-from haversack_trainer.model import AdaptedModel, load_model
+from haversack_trainer.model import FineTuned, load_model
 
 
 def held_out() -> Samples:
@@ -25,7 +25,7 @@ def training() -> Samples:
     return samples.take(np.setdiff1d(np.arange(len(samples)), np.arange(0, len(samples), 3)))
 
 
-def test_scores_do_not_depend_on_how_they_are_batched(classifier: AdaptedModel) -> None:
+def test_scores_do_not_depend_on_how_they_are_batched(classifier: FineTuned) -> None:
     classifier.train()
     one = evaluate(classifier, held_out(), batch_size=1, round=4)
     many = evaluate(classifier, held_out(), batch_size=7, round=4)
@@ -40,7 +40,7 @@ def test_scores_do_not_depend_on_how_they_are_batched(classifier: AdaptedModel) 
 
 
 def test_a_language_model_has_no_accuracy_and_no_probe(
-    classifier: AdaptedModel, tmp_path: Path
+    classifier: FineTuned, tmp_path: Path
 ) -> None:
     folder = tiny_models.bert(tmp_path)
     model = load_model(tiny_models.job(folder, "MaskedLM"), folder, ())
@@ -50,7 +50,7 @@ def test_a_language_model_has_no_accuracy_and_no_probe(
     assert probe(model, training(), held_out(), seed=1) is None
 
 
-def test_the_probe_learns_from_features_of_the_base_alone(classifier: AdaptedModel) -> None:
+def test_the_probe_learns_from_features_of_the_base_alone(classifier: FineTuned) -> None:
     base = evaluate(classifier, held_out(), 8, round=0).evaluation
     result = probe(classifier, training(), held_out(), seed=1)
     assert result is not None
@@ -65,7 +65,7 @@ def test_the_probe_learns_from_features_of_the_base_alone(classifier: AdaptedMod
 
 
 def test_published_bytes_that_differ_from_the_judged_are_refused(
-    classifier: AdaptedModel, tmp_path: Path
+    classifier: FineTuned, tmp_path: Path
 ) -> None:
     judged = evaluate(classifier, held_out(), 8, round=3)
     classifier.save_adapter(tmp_path)
@@ -82,7 +82,7 @@ def test_published_bytes_that_differ_from_the_judged_are_refused(
 
 
 def test_a_judged_loss_that_is_no_number_matches_nothing(
-    classifier: AdaptedModel, tmp_path: Path
+    classifier: FineTuned, tmp_path: Path
 ) -> None:
     classifier.save_adapter(tmp_path)
     nan = Evaluation(round=1, loss=float("nan"), num_samples=len(held_out()))

@@ -226,7 +226,8 @@ def test_nan_losses_of_one_peer_stay_its_own(crew: Crewed, method: str) -> None:
     victim = three.peers[1]
 
     def break_memory() -> None:
-        weight = next(p for p in victim.material.model._model.parameters() if not p.requires_grad)
+        whole: Any = victim.material.model
+        weight = next(p for p in whole._model.parameters() if not p.requires_grad)
         weight.data.fill_(torch.nan)
 
     victim.stop = once(break_memory, lambda: victim.round == 2)

@@ -10,7 +10,7 @@ import tiny_models
 import torch
 
 from haversack_trainer.data import Samples
-from haversack_trainer.model import AdaptedModel, ModelError, load_model
+from haversack_trainer.model import FineTuned, ModelError, load_model
 
 LABELS = ("parsing", "paths")
 CLASSIFY = "SequenceClassification"
@@ -23,11 +23,11 @@ FIRST = np.arange(6)
 
 
 @pytest.fixture(scope="module")
-def classifier(bert: Path) -> AdaptedModel:
+def classifier(bert: Path) -> FineTuned:
     return load_model(tiny_models.job(bert, CLASSIFY), bert, LABELS)
 
 
-def all_models(bert: Path, llama: Path, vit: Path) -> list[tuple[AdaptedModel, Samples]]:
+def all_models(bert: Path, llama: Path, vit: Path) -> list[tuple[FineTuned, Samples]]:
     cases = (
         (bert, CLASSIFY, LABELS),
         (bert, "MaskedLM", ()),
@@ -44,7 +44,7 @@ def all_models(bert: Path, llama: Path, vit: Path) -> list[tuple[AdaptedModel, S
     ]
 
 
-def step(model: AdaptedModel, samples: Samples, times: int = 1, rate: float = 0.05) -> None:
+def step(model: FineTuned, samples: Samples, times: int = 1, rate: float = 0.05) -> None:
     """Plain gradient descent on the first six samples."""
     batch = model.encode(samples, FIRST)
     for _ in range(times):
@@ -99,7 +99,7 @@ def test_classes_report_hits_and_language_models_do_not(bert: Path, llama: Path,
 
 
 def test_two_machines_start_from_the_same_bytes_and_another_seed_from_others(bert: Path) -> None:
-    def load(seed: int) -> AdaptedModel:
+    def load(seed: int) -> FineTuned:
         torch.manual_seed(torch.seed() % 1000)  # whatever the process did before
         return load_model(tiny_models.job(bert, CLASSIFY, training={"seed": seed}), bert, LABELS)
 
@@ -132,7 +132,7 @@ def test_digests_see_a_changed_weight(bert: Path, tmp_path: Path) -> None:
 
 
 def test_trainables_are_the_factors_and_the_head_in_canonical_order(
-    classifier: AdaptedModel,
+    classifier: FineTuned,
 ) -> None:
     names = [name for name, _ in classifier.trainables()]
     assert names == sorted(names)
@@ -145,7 +145,7 @@ def test_trainables_are_the_factors_and_the_head_in_canonical_order(
     assert list(classifier.trainable_state()) == names
 
 
-def test_state_is_a_copy_and_comes_back(classifier: AdaptedModel) -> None:
+def test_state_is_a_copy_and_comes_back(classifier: FineTuned) -> None:
     before, digest = classifier.trainable_state(), classifier.trainables_digest()
     step(classifier, tiny_models.texts())
     assert classifier.trainables_digest() != digest
@@ -154,7 +154,7 @@ def test_state_is_a_copy_and_comes_back(classifier: AdaptedModel) -> None:
 
 
 def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(
-    classifier: AdaptedModel,
+    classifier: FineTuned,
 ) -> None:
     digest, state = classifier.trainables_digest(), classifier.trainable_state()
     head = "base_model.model.classifier.weight"
@@ -199,7 +199,7 @@ def test_masks_depend_on_seed_and_sample_only(bert: Path) -> None:
     assert (guessed <= np.ceil(0.2 * length)).all()
 
 
-def test_update_ratios_grow_with_the_update(classifier: AdaptedModel) -> None:
+def test_update_ratios_grow_with_the_update(classifier: FineTuned) -> None:
     state = classifier.trainable_state()
     assert set(classifier.update_ratios().values()) == {0.0}
     classifier.load_trainable_state({n: torch.ones_like(v) for n, v in state.items()})
@@ -211,12 +211,16 @@ def test_update_ratios_grow_with_the_update(classifier: AdaptedModel) -> None:
     assert all(large[name] == pytest.approx(100 * small[name], rel=1e-4) for name in small)
 
 
-def test_features_ignore_padding_and_adapter(classifier: AdaptedModel) -> None:
+def test_features_ignore_padding_and_are_the_bases_without_the_adapter(
+    classifier: FineTuned,
+) -> None:
     samples, state = tiny_models.texts(), classifier.trainable_state()
     classifier.train(False)
     together = classifier.features(classifier.encode(samples, FIRST))
     classifier.load_trainable_state({n: v + 1 for n, v in state.items()})
-    alone = classifier.features(classifier.encode(samples, FIRST[[2]]))
+    with classifier.without_adapter():
+        alone = classifier.features(classifier.encode(samples, FIRST[[2]]))
+    assert not torch.allclose(alone[0], classifier.features(classifier.encode(samples, FIRST))[2])
     classifier.load_trainable_state(state)
     assert together.shape == (6, tiny_models.WIDTH)
     torch.testing.assert_close(together[2], alone[0], atol=1e-5, rtol=1e-4)

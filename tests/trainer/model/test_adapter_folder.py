@@ -15,7 +15,7 @@ import tiny_models
 import torch
 from torch.nn.functional import cross_entropy
 
-from haversack_trainer.model import AdaptedModel, ModelError, load_model
+from haversack_trainer.model import FineTuned, ModelError, load_model
 
 LABELS = ("parsing", "paths")
 CLASSIFY = "SequenceClassification"
@@ -41,7 +41,7 @@ print(json.dumps(answers))
 """
 
 
-def trained(path: Path, task: str, labels: tuple[str, ...], **changes: Any) -> AdaptedModel:
+def trained(path: Path, task: str, labels: tuple[str, ...], **changes: Any) -> FineTuned:
     """A model whose every trainable differs from its first value."""
     model = load_model(tiny_models.job(path, task, **changes), path, labels)
     generator = torch.Generator().manual_seed(0)
@@ -53,7 +53,7 @@ def trained(path: Path, task: str, labels: tuple[str, ...], **changes: Any) -> A
     return model
 
 
-def losses(model: AdaptedModel) -> torch.Tensor:
+def losses(model: FineTuned) -> torch.Tensor:
     with torch.no_grad():
         return model.losses(model.encode(tiny_models.texts(), FIRST))[0]
 

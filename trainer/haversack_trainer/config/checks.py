@@ -7,7 +7,13 @@ from decimal import Decimal
 from typing import Final
 
 from haversack_trainer.contract.jobfile import JobFile
-from haversack_trainer.contract.spec import DataFormat, PartitionSpec, PartitionType, Task
+from haversack_trainer.contract.spec import (
+    AdapterType,
+    DataFormat,
+    PartitionSpec,
+    PartitionType,
+    Task,
+)
 
 from .errors import ConfigError
 
@@ -33,7 +39,7 @@ def _peers(job: JobFile) -> Iterator[str]:
 
 
 def _training(job: JobFile) -> Iterator[str]:
-    training, lora = job.training, job.adapter.lora
+    training, lora = job.training, job.adapter.lora_or_default
     micro = training.micro_batch_size
     if micro is not None and micro > training.batch_size:
         yield (
@@ -42,6 +48,8 @@ def _training(job: JobFile) -> Iterator[str]:
         )
     if Decimal(lora.dropout) >= 1:
         yield f"adapter.lora.dropout is {lora.dropout}; it must be below 1"
+    if job.adapter.lora is not None and job.adapter.type is not AdapterType.LORA:
+        yield f"adapter.lora belongs to type LoRA, not {job.adapter.type}; remove it"
     if job.model.revision and not job.model.uri.startswith("hf://"):
         yield "model.revision is for hf:// addresses only; remove it"
 

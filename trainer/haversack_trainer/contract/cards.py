@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 
 from .base import Check, Frozen
 from .spec import Footprint
+from .weights import FLOAT_BYTES, Weights
 
 
 class MethodSettings(Frozen):
@@ -20,7 +21,6 @@ SettingsClass = type[MethodSettings]
 """Named here, since a card's own field ``type`` hides the built-in one."""
 
 
-FLOAT_BYTES: Final = 4
 LEAST_HEAD_WIDTH: Final = 32
 """Of an attention head; wider ones have fewer scores."""
 LOGIT_COPIES: Final = 4
@@ -44,23 +44,22 @@ class MemoryModel:
     def peak_bytes(
         self,
         footprint: Footprint,
+        weights: Weights,
         *,
-        rank: int,
-        num_targets: int,
         max_length: int,
         micro_batch: int,
         on_device: bool,
     ) -> int:
-        """Bytes at the peak of a step with fp32 weights; ``on_device``: not on a CPU."""
+        """Bytes at the peak of a step; ``on_device``: not on a CPU, whose memory then holds the copies."""
         hidden, layers = footprint.hidden_size, footprint.num_layers
-        trainable = layers * num_targets * 2 * hidden * rank
         scores = 0 if on_device else self.score_copies * max_length / LEAST_HEAD_WIDTH
         per_token = hidden * layers * (self.activation_factor + scores)
         per_token += LOGIT_COPIES * (footprint.vocabulary_size or 0)
         return (
             self.runtime_bytes
-            + footprint.parameters * FLOAT_BYTES
-            + trainable * self.bytes_per_trainable
+            + weights.frozen_bytes
+            + weights.trainable * self.bytes_per_trainable
+            + (0 if on_device else weights.kept_bytes)
             + round(micro_batch * max_length * per_token * FLOAT_BYTES)
         )
 

@@ -50,7 +50,7 @@ class Footprint(Frozen):
 
 
 class ModelSpec(Frozen):
-    """The pre-trained base model. It stays frozen; only the adapter is trained."""
+    """The pre-trained base model."""
 
     uri: Uri = Field(
         description="Where the model is: s3://bucket/prefix, hf://owner/name, pvc://claim/path or "
@@ -167,13 +167,23 @@ class LoraSpec(Frozen):
 
 class AdapterType(StrEnum):
     LORA = "LoRA"
+    FULL = "Full"
 
 
 class AdapterSpec(Frozen):
     """What is trained."""
 
-    type: AdapterType = Field(default=AdapterType.LORA, description="Kind of adapter.")
-    lora: LoraSpec = Field(default=LoraSpec(), description="Settings of type LoRA.")
+    type: AdapterType = Field(
+        default=AdapterType.LORA,
+        description="LoRA: low-rank factors on a frozen model; Full: all of the model's weights, in "
+        "fp32, published as a whole model.",
+    )
+    lora: LoraSpec | None = Field(default=None, description="Settings of type LoRA.")
+
+    @property
+    def lora_or_default(self) -> LoraSpec:
+        """The settings, where the job has none the default ones."""
+        return self.lora or LoraSpec()
 
 
 class TrainingSpec(Frozen):

@@ -26,7 +26,7 @@ class Batch:
 
 
 Encoder = Callable[[Samples, Indices], Batch]
-"""Turns the samples at some indices into tensors; ``AdaptedModel.encode``."""
+"""Turns the samples at some indices into tensors; ``FineTuned.encode``."""
 
 
 class Batches:

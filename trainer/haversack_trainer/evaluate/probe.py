@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from haversack_trainer.contract.report import Evaluation
 from haversack_trainer.data import Samples
-from haversack_trainer.model import AdaptedModel
+from haversack_trainer.model import FineTuned
 
 MAX_SAMPLES: Final = 2000
 """Training samples that the probe sees at most: more change its figures little."""
@@ -22,20 +22,23 @@ RIDGE: Final = 1e-2
 _BATCH: Final = 32
 
 
-def probe(
-    model: AdaptedModel, training: Samples, held_out: Samples, seed: int
-) -> Evaluation | None:
+def probe(model: FineTuned, training: Samples, held_out: Samples, seed: int) -> Evaluation | None:
     """Held-out figures of a logistic regression on the base encoder's mean-pooled features; None where
     the head is not new. Deterministic in ``seed``, which chooses the training samples used."""
     if not model.head_is_new:
         return None
     chosen = np.random.default_rng(seed).permutation(len(training))[:MAX_SAMPLES]
-    seen = training.take(np.sort(chosen))
-    features, targets = _features(model, seen), torch.as_tensor(seen.labels)
+    seen, was_training = training.take(np.sort(chosen)), model.is_training
+    model.train(False)
+    try:
+        with model.without_adapter():
+            features, judged = _features(model, seen), _features(model, held_out)
+    finally:
+        model.train(was_training)
+    targets = torch.as_tensor(seen.labels)
     centre, scale = features.mean(0), features.std(0, unbiased=False).clamp(min=1e-6)
     weight = _fit((features - centre) / scale, targets, len(training.classes))
-    judged = (_features(model, held_out) - centre) / scale
-    logits = _affine(judged, weight)
+    logits = _affine((judged - centre) / scale, weight)
     right = torch.as_tensor(held_out.labels)
     return Evaluation(
         round=0,
@@ -45,15 +48,10 @@ def probe(
     )
 
 
-def _features(model: AdaptedModel, samples: Samples) -> torch.Tensor:
-    was_training = model.is_training
-    model.train(False)
-    try:
-        starts = range(0, len(samples), _BATCH)
-        ranges = [np.arange(start, min(start + _BATCH, len(samples))) for start in starts]
-        return torch.cat([model.features(model.encode(samples, chosen)) for chosen in ranges])
-    finally:
-        model.train(was_training)
+def _features(model: FineTuned, samples: Samples) -> torch.Tensor:
+    starts = range(0, len(samples), _BATCH)
+    ranges = [np.arange(start, min(start + _BATCH, len(samples))) for start in starts]
+    return torch.cat([model.features(model.encode(samples, chosen)) for chosen in ranges])
 
 
 def _fit(features: torch.Tensor, targets: torch.Tensor, num_classes: int) -> torch.Tensor:

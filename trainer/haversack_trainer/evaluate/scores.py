@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from haversack_trainer.contract.report import Evaluation
 from haversack_trainer.data import Samples
-from haversack_trainer.model import AdaptedModel
+from haversack_trainer.model import FineTuned
 
 RELOAD_TOLERANCE: Final = 1e-3
 """Most that the mean loss of the published bytes may differ from the loss that was judged."""
@@ -32,7 +32,7 @@ class Scores:
 
 
 @torch.no_grad()
-def evaluate(model: AdaptedModel, held_out: Samples, batch_size: int, round: int) -> Scores:
+def evaluate(model: FineTuned, held_out: Samples, batch_size: int, round: int) -> Scores:
     """Losses of all held-out samples. A loss that is not finite stays so."""
     losses: list[torch.Tensor] = []
     hits: list[torch.Tensor] = []
@@ -56,7 +56,7 @@ def evaluate(model: AdaptedModel, held_out: Samples, batch_size: int, round: int
 
 
 def check_reload(
-    model: AdaptedModel, folder: Path, held_out: Samples, batch_size: int, judged: Scores
+    model: FineTuned, folder: Path, held_out: Samples, batch_size: int, judged: Scores
 ) -> None:
     """Load the adapter from the folder's bytes and see that it is the one that was judged.
 

@@ -100,7 +100,7 @@ class HttpExchange:
         if outgoing.blob is not None:
             if len(outgoing.blob) > MAX_BLOB_BYTES:
                 raise ExchangeError(
-                    f"a round's blob is {len(outgoing.blob)} bytes, at most {MAX_BLOB_BYTES}: lower the rank"
+                    f"a round's blob is {len(outgoing.blob)} bytes, at most {MAX_BLOB_BYTES}: train fewer weights"
                 )
             digest = hashlib.sha256(outgoing.blob).hexdigest()
             self._feed.keep(digest, outgoing.blob)

@@ -12,7 +12,7 @@ from haversack_trainer.contract.report import Evaluation, Verdict
 from haversack_trainer.contract.spec import GateSpec
 from haversack_trainer.data import Samples
 from haversack_trainer.evaluate import Scores, check_reload, evaluate, judge, probe
-from haversack_trainer.model import AdaptedModel, ModelError
+from haversack_trainer.model import FineTuned, ModelError
 from haversack_trainer.objects.base import Store
 
 _logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 class Judge:
     """Evaluates; gives the verdict; sees that what is written is what was judged."""
 
-    model: AdaptedModel
+    model: FineTuned
     held_out: Samples
     training: Samples
     """All peers' samples, for the linear probe."""

@@ -13,7 +13,7 @@ from haversack_trainer.checkpoint.sweep import sweep
 from haversack_trainer.config import PeerConfig
 from haversack_trainer.contract.membership import Identity
 from haversack_trainer.data import DataError, NoSpace, Samples, Split, read, resolve, split
-from haversack_trainer.model import AdaptedModel, ModelError, load_model
+from haversack_trainer.model import FineTuned, ModelError, load_model
 from haversack_trainer.objects.base import Away, Store, StoreError
 from haversack_trainer.objects.opening import open_store
 
@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 class Material:
     """Everything that the job file's addresses lead to."""
 
-    model: AdaptedModel
+    model: FineTuned
     samples: Samples
     split: Split
     store: Store
@@ -65,7 +65,7 @@ def _data(config: PeerConfig, environ: Mapping[str, str]) -> tuple[Samples, Spli
     return samples, split(samples, spec, job.num_peers, job.training.seed, held_out)
 
 
-def _model(config: PeerConfig, environ: Mapping[str, str], samples: Samples) -> AdaptedModel:
+def _model(config: PeerConfig, environ: Mapping[str, str], samples: Samples) -> FineTuned:
     spec = config.job.model
     path = _find(spec.uri, config, environ, revision=spec.revision)
     return load_model(config.job, path, samples.classes)
@@ -78,7 +78,7 @@ def _find(
     return resolve(uri, cache_dir=config.cache_dir, open_store=opener, revision=revision)
 
 
-def _identity(config: PeerConfig, model: AdaptedModel, parts: Split) -> Identity:
+def _identity(config: PeerConfig, model: FineTuned, parts: Split) -> Identity:
     """What the run's peers must have in common."""
     settings = config.settings.model_dump(mode="json", by_alias=True)
     return Identity(

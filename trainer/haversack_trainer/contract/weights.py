@@ -1,0 +1,39 @@
+"""How many weights a job holds and trains: what memory depends on besides method and batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from .spec import AdapterSpec, AdapterType, Footprint
+
+FLOAT_BYTES: Final = 4
+DEFAULT_NUM_TARGETS: Final = 2
+"""Query and value, as ``LoraSpec.target_modules`` defaults to."""
+STATES_KEPT: Final = 2
+"""Of the trainables, beside those that are trained: the state at the start and that of the last round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Of one peer."""
+
+    frozen_bytes: int
+    """Of the base model."""
+    trainable: int
+    """Number of trained parameters."""
+
+    @property
+    def kept_bytes(self) -> int:
+        """Copies of the trained parameters that a peer keeps in its own memory."""
+        return STATES_KEPT * FLOAT_BYTES * self.trainable
+
+
+def weights_of(footprint: Footprint, adapter: AdapterSpec) -> Weights:
+    """Those of a model of this size with what is trained on it."""
+    if adapter.type is AdapterType.FULL:
+        return Weights(0, footprint.parameters)
+    lora = adapter.lora_or_default
+    num_targets = len(lora.target_modules or ()) or DEFAULT_NUM_TARGETS
+    factors = footprint.num_layers * num_targets * 2 * footprint.hidden_size * lora.rank
+    return Weights(FLOAT_BYTES * footprint.parameters, factors)

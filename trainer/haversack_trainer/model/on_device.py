@@ -1,0 +1,88 @@
+"""What both kinds of trained model do alike: samples to losses, and the trainable tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from haversack_trainer.data import Batch, Samples
+from haversack_trainer.data.samples import Indices
+
+from .state import copy_into, digest
+from .tasks import TaskHead
+
+
+class OnDevice:
+    """A torch model on its device, and the parameters of it that are trained. See ``FineTuned``."""
+
+    def __init__(
+        self,
+        model: Any,
+        encoder: Any,
+        head: TaskHead,
+        device: torch.device,
+        trainables: Sequence[tuple[str, nn.Parameter]],
+        *,
+        head_is_new: bool,
+    ) -> None:
+        """``encoder`` is the part of ``model`` below its head."""
+        self._model, self._encoder, self._head = model, encoder, head
+        self._device, self._head_is_new = device, head_is_new
+        self._trainables = list(trainables)
+
+    @property
+    def device(self) -> torch.device:
+        return self._device
+
+    @property
+    def head_is_new(self) -> bool:
+        return self._head_is_new
+
+    @property
+    def is_training(self) -> bool:
+        return bool(self._model.training)
+
+    def train(self, mode: bool = True) -> None:
+        self._model.train(mode)
+
+    def encode(self, samples: Samples, indices: Indices) -> Batch:
+        return self._head.encode(samples.take(indices))
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        return self.losses(batch)[0].mean()
+
+    def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
+        tensors = self._on_device(batch)
+        targets = tensors.pop("labels")
+        return self._head.losses(self._model(**tensors).logits.float(), targets)
+
+    @torch.no_grad()
+    def features(self, batch: Batch) -> torch.Tensor:
+        tensors = self._on_device(batch)
+        tensors.pop("labels")
+        hidden = self._encoder(**tensors).last_hidden_state.float()
+        mask = tensors.get("attention_mask", torch.ones(hidden.shape[:2], device=self._device))
+        weight = mask.unsqueeze(-1).float()
+        mean = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
+        return torch.as_tensor(mean.cpu())
+
+    def trainables(self) -> list[tuple[str, nn.Parameter]]:
+        return list(self._trainables)
+
+    def trainable_state(self) -> dict[str, torch.Tensor]:
+        return {
+            name: parameter.detach().to("cpu", torch.float32, copy=True).contiguous()
+            for name, parameter in self._trainables
+        }
+
+    def load_trainable_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        copy_into(self._trainables, state)
+
+    def trainables_digest(self) -> str:
+        return digest(self._trainables)
+
+    def _on_device(self, batch: Batch) -> dict[str, torch.Tensor]:
+        return {name: tensor.to(self._device) for name, tensor in batch.tensors.items()}
