@@ -38,7 +38,7 @@ def test_a_line_is_json_with_the_documented_names(tmp_path: Path) -> None:
     (line,) = (tmp_path / "events.jsonl").read_text().splitlines()
     assert json.loads(line) == {
         "kind": "RoundClosed", "time": 1.5, "round": 3, "members": [0, 2], "losses": {"0": 0.5, "2": None},
-        "payloadBytes": 96, "seconds": None, "metrics": {},
+        "payloadBytes": 96, "seconds": None, "exchangeSeconds": None, "waitedSeconds": None, "metrics": {},
     }  # fmt: skip
 
 

@@ -96,6 +96,15 @@ def many() -> str:
     return render(a_job(), a_progress(), events)
 
 
+def test_the_page_says_how_much_of_the_exchange_was_hidden() -> None:
+    timed = RoundClosed(
+        time=1.0, round=0, members=(0,), payload_bytes=9, exchange_seconds=4.0, waited_seconds=1.0
+    )
+    page = render(a_job(), a_progress(), [timed])
+    assert "An exchange took 4.0 s, 75% of it hidden behind compute." in page
+    assert "hidden behind compute" not in cases()["one round"]
+
+
 @pytest.mark.parametrize("name", cases())
 def test_the_page_is_sound_and_loads_nothing(name: str) -> None:
     page = Page(cases()[name])

@@ -33,6 +33,15 @@ def test_stays_are_told_from_the_members() -> None:
     assert (story.rounds, story.began, story.ended) == ((0, ROUNDS - 1), 1000.0, 1190.0)
 
 
+def test_what_is_waited_for_is_not_hidden() -> None:
+    timed = {"exchange_seconds": 4.0, "waited_seconds": 0.5}
+    rounds = [a_round(0, 0), *(a_round(at, 0).model_copy(update=timed) for at in (1, 2))]
+    assert (tell(rounds).num_timed, tell(rounds).hidden) == (2, 0.875)
+    slow = a_round(3, 0).model_copy(update={"exchange_seconds": 0.0, "waited_seconds": 9.0})
+    assert tell([*rounds, slow]).hidden == 0.0
+    assert tell([]).hidden == 0.0
+
+
 def test_a_round_that_was_written_twice_counts_once() -> None:
     story = tell([a_round(0, 0, 1), a_round(1, 0, 1), a_round(0, 0), a_round(1, 0), a_round(2, 0)])
     assert story.traffic == [(0, 10.0), (1, 10.0), (2, 10.0)]

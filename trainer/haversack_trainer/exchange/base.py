@@ -15,6 +15,7 @@ from haversack_trainer.contract.records import Kind
 from haversack_trainer.contract.report import PeerReport
 
 from .log import ClosedRound, RunState
+from .timing import Timing
 
 Stop = Callable[[], bool]
 """True once the process was asked to stop; every wait looks at it."""
@@ -55,6 +56,8 @@ class Outgoing:
     body: bytes = b""
     aux: int = 0
     blob: bytes | None = None
+    wants_all: bool = False
+    """Every other member's blob will be asked for: they are fetched as they are announced, during work ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +89,15 @@ class Exchange(Protocol):
         """Wait until ``ready(state)``; False on time-out. Raises ``Stopped``, ``Evicted``, ``Refused``."""
 
     def publish(self, round: int, outgoing: Outgoing, stop: Stop, /) -> None:
-        """Publish for ``round``, which stays open for the others. Raises as ``append`` and ``wait_for`` do."""
+        """Publish for ``round``, which stays open for the others. Bulk may still be under way afterwards; what
+        becomes of it ``collect`` tells. Raises as ``append`` and ``wait_for`` do."""
 
     def collect(self, round: int, stop: Stop) -> Swap:
         """Wait until ``round`` closes: with what this peer has published for it, or without, if a deadline
         closed it and the peer ``missed`` it. Raises as ``wait_for`` does."""
+
+    timing: Timing
+    """Of the newest round."""
 
     def fetch(self, closed: ClosedRound, peer: int) -> bytes:
         """The blob that ``peer`` published in a past round. Raises ``ExchangeError`` if it is gone."""

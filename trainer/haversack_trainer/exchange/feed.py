@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from http import HTTPStatus
 from threading import Condition, Thread
 from typing import Final
@@ -40,12 +41,19 @@ _logger: Final = logging.getLogger(__name__)
 class Feed:
     """The log as one peer has followed it. ``changed`` guards everything that two threads see."""
 
-    def __init__(self, line: Line, run: str, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(
+        self,
+        line: Line,
+        run: str,
+        poll_seconds: float = POLL_SECONDS,
+        saw: Callable[[list[Record]], None] = lambda _: None,
+    ) -> None:
+        """``saw`` is told of records as they come in, in the feed's thread, under ``changed``."""
         self.changed = Condition()
         self.bytes_received = 0
         self.bytes_sent = 0
         self._line, self._base = line, f"/v1/runs/{run}"
-        self._poll_seconds = poll_seconds
+        self._poll_seconds, self._saw = poll_seconds, saw
         self._ledger = Ledger(run)
         self._inbox: list[Record] = []
         self._failure: ExchangeError | None = None
@@ -179,6 +187,7 @@ class Feed:
         with self.changed:
             self.bytes_received += len(reply.body)
             self._inbox += records
+            self._saw(records)
             if self._unseen:
                 for record in records:
                     self._unseen.pop(record, None)

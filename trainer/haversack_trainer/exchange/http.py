@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import partial
-from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
 from haversack_trainer.contract.membership import Join
-from haversack_trainer.contract.records import CorruptRecord, Kind, Record
+from haversack_trainer.contract.records import Kind, Record
 from haversack_trainer.contract.report import PeerReport, RunProgress
 
-from .backoff import Backoff
+from .asking import LOOK_SECONDS, Asker
 from .base import Evicted, ExchangeError, Outgoing, Stop, Stopped, Swap
+from .bulk import Bulk, download
 from .feed import POLL_SECONDS, Feed
 from .log import ClosedRound, RunState
 from .payload import blob_digest, body_of
-from .wire import INCARNATION_HEADER, MAX_BLOB_BYTES, Line, LinkDown, Reply, client_context
+from .timing import Timing
+from .wire import MAX_BLOB_BYTES, Line, client_context
 
-_LOOK_SECONDS: Final = 0.2
-"""How often a wait looks at ``stop``."""
 _RECENT_ROUNDS: Final = 2
 """Blobs of so many rounds are promised; a hub that lost its disk gets them back from their owners."""
-_BLOB_PATIENCE_SECONDS: Final = 30.0
-_ANSWER_SECONDS: Final = 30.0
-"""Without a byte from the hub for so long, the connection counts as broken."""
 _FAREWELL_SECONDS: Final = 3.0
+T = TypeVar("T")
 
 
 def _never() -> bool:
@@ -62,23 +59,32 @@ class HttpExchange:
         context = partial(client_context, tls_dir)
         self.me = me
         self.state = RunState(needs_approval=needs_approval)
-        self._base = f"/v1/runs/{run}"
-        self._line = Line(url, hub_name, context)
-        self._feed = Feed(Line(url, hub_name, context), run, poll_seconds)
+        self.timing = Timing()
+        self._feed = Feed(Line(url, hub_name, context), run, poll_seconds, self._saw)
+
+        def asker() -> Asker:
+            return Asker(Line(url, hub_name, context), run, self._feed)
+
+        self._asker = asker()
+        self._bulk = Bulk(asker, self._feed, self.timing, me)
         self._stop = stop
-        self._incarnation = ""
-        self._sent = 0
-        self._received = 0
 
     def join(self, join: Join) -> None:
-        self._incarnation = join.incarnation
+        self._asker.incarnation = join.incarnation
         body = join.model_dump_json(by_alias=True).encode()
+        self._bulk.rest()
         self._feed.rest()
-        self._post(Record(Kind.JOIN, self.me, 0, body), self._stop)
+        self._asker.post(Record(Kind.JOIN, self.me, 0, body), self._stop)
+        self._bulk.begin(join.incarnation)
         self._feed.start(join.incarnation)
 
     def append(self, kind: Kind, round: int, body: bytes, aux: int = 0) -> None:
-        self._append(Record(kind, self.me, round, body, aux), self._stop)
+        record = Record(kind, self.me, round, body, aux)
+        with self._feed.changed:
+            self._feed.check()
+        self._asker.post(record, self._stop)
+        with self._feed.changed:
+            self._absorb()
 
     def wait_for(
         self, ready: Callable[[RunState], bool], stop: Stop, timeout_seconds: float | None = None
@@ -94,55 +100,68 @@ class HttpExchange:
                     raise Stopped("asked to stop")
                 if deadline is not None and time.monotonic() >= deadline:
                     return False
-                self._feed.changed.wait(_LOOK_SECONDS)
+                self._feed.changed.wait(LOOK_SECONDS)
 
-    def publish(self, round: int, outgoing: Outgoing, stop: Stop) -> None:
-        if outgoing.blob is not None:
-            if len(outgoing.blob) > MAX_BLOB_BYTES:
+    def publish(self, round: int, outgoing: Outgoing, stop: Stop, /) -> None:
+        self.timing.begin()
+        with self.timing.waiting():
+            record = Record(Kind.PAYLOAD, self.me, round, body_of(outgoing), outgoing.aux)
+            self._look_out(round if outgoing.wants_all else None)
+            if outgoing.blob is None:
+                self._asker.post(record, stop)
+            elif len(outgoing.blob) > MAX_BLOB_BYTES:
                 raise ExchangeError(
                     f"a round's blob is {len(outgoing.blob)} bytes, at most {MAX_BLOB_BYTES}: train fewer weights"
                 )
-            digest = hashlib.sha256(outgoing.blob).hexdigest()
-            self._feed.keep(digest, outgoing.blob)
-            self._ask("PUT", f"/blobs/{digest}", outgoing.blob, stop).raise_for_status()
-            self._sent += len(outgoing.blob)
-        record = Record(Kind.PAYLOAD, self.me, round, body_of(outgoing), outgoing.aux)
-        self._append(record, stop)
+            else:
+                self._bulk.send(record, outgoing.blob)
+
+    def _look_out(self, wanted: int | None) -> None:
+        """From now on fetch what is announced for this round; some of it may have been already."""
+        with self._feed.changed:
+            self._absorb()
+            self._feed.check()
+            self._bulk.want(wanted)
+            if wanted == self.state.round:
+                for payload in self.state.open_payloads:
+                    self._bulk.announced(payload.peer, payload.body)
 
     def collect(self, round: int, stop: Stop) -> Swap:
-        self.wait_for(lambda state: state.closed_round(round) is not None, stop)
+        with self.timing.waiting():
+            if (sent := self._bulk.take_sent()) is not None:
+                self._result(sent, stop)
+            self.wait_for(lambda state: state.closed_round(round) is not None, stop)
+        self.timing.collected()
         closed = self.state.closed_round(round)
         if closed is None or not closed.concerns(self.me):
             raise Evicted(f"round {round} closed without peer {self.me}: it must join again")
-        return Swap(closed, self.me, lambda peer: self.fetch(closed, peer))
+        return Swap(closed, self.me, partial(self._take_up, closed))
+
+    def _take_up(self, closed: ClosedRound, peer: int) -> bytes:
+        with self.timing.waiting():
+            return self.fetch(closed, peer)
 
     def fetch(self, closed: ClosedRound, peer: int) -> bytes:
         digest = blob_digest(closed, peer)
         if (own := self._feed.kept(digest)) is not None:
             return own
+        if (coming := self._bulk.coming(digest)) is not None:
+            return self._result(coming, self._stop)
         recent = closed.round >= self.state.round - _RECENT_ROUNDS
-        deadline = time.monotonic() + (_BLOB_PATIENCE_SECONDS if recent else 0.0)
-        while (reply := self._ask("GET", f"/blobs/{digest}", b"", self._stop)).status == (
-            HTTPStatus.NOT_FOUND
-        ):
-            if time.monotonic() >= deadline:
-                raise ExchangeError(f"the blob of peer {peer} for round {closed.round} is gone")
-            self._pause(_LOOK_SECONDS, self._stop)
-        blob = reply.raise_for_status().body
-        self._received += len(blob)
-        if hashlib.sha256(blob).hexdigest() != digest:
-            raise ExchangeError(f"the blob of peer {peer} for round {closed.round} is damaged")
+        what = f"the blob of peer {peer} for round {closed.round}"
+        blob = download(self._asker, digest, what, self._stop, patient=recent)
+        self.timing.arrived()
         return blob
 
     def report(self, report: PeerReport) -> None:
         body = report.model_dump_json(by_alias=True).encode()
         with suppress(ExchangeError):
-            self._request("PUT", f"/peers/{self.me}/report", body, _FAREWELL_SECONDS)
+            self._asker.request("PUT", f"/peers/{self.me}/report", body, _FAREWELL_SECONDS)
 
     def peer_reports(self) -> Mapping[int, PeerReport]:
         try:
-            reply = self._request("GET", "/progress", b"", _FAREWELL_SECONDS).raise_for_status()
-            progress = RunProgress.model_validate_json(reply.body)
+            reply = self._asker.request("GET", "/progress", b"", _FAREWELL_SECONDS)
+            progress = RunProgress.model_validate_json(reply.raise_for_status().body)
         except (ExchangeError, ValidationError):
             return {}
         return {report.peer: report for report in progress.peers}
@@ -150,16 +169,18 @@ class HttpExchange:
     def leave(self, reason: str) -> None:
         deadline = time.monotonic() + _FAREWELL_SECONDS
         record = Record(Kind.LEAVE, self.me, self.state.round, reason.encode())
+        self._bulk.rest()
         with suppress(ExchangeError):
-            self._post(record, lambda: time.monotonic() > deadline)
+            self._asker.post(record, lambda: time.monotonic() > deadline)
 
     def close(self) -> None:
+        self._bulk.close()
         self._feed.close()
-        self._line.close()
+        self._asker.close()
 
     @property
     def bytes_sent(self) -> int:
-        return self._sent + self._feed.bytes_sent
+        return self._asker.sent + self._bulk.bytes_sent + self._feed.bytes_sent
 
     @property
     def head(self) -> bytes:
@@ -167,58 +188,23 @@ class HttpExchange:
 
     @property
     def bytes_received(self) -> int:
-        return self._received + self._feed.bytes_received
+        return self._asker.received + self._bulk.bytes_received + self._feed.bytes_received
 
     def _absorb(self) -> None:
         for record in self._feed.take():
             self.state.apply(record)
 
-    def _append(self, record: Record, stop: Stop) -> None:
-        with self._feed.changed:
-            self._feed.check()
-        self._post(record, stop)
-        with self._feed.changed:
-            self._absorb()
+    def _saw(self, records: Sequence[Record]) -> None:
+        """In the feed's thread, which holds ``changed``."""
+        self.timing.heard()
+        for record in records:
+            self._bulk.saw(record)
 
-    def _post(self, record: Record, stop: Stop) -> None:
-        try:
-            frame = record.encode()
-        except CorruptRecord as error:
-            raise ExchangeError(str(error)) from error
-        self._feed.expect(record)
-        try:
-            self._ask("POST", "/log", frame, stop).raise_for_status()
-        except ExchangeError:
-            self._feed.forgo(record)
-            raise
-        self._sent += len(frame)
-
-    def _ask(self, method: str, path: str, body: bytes, stop: Stop) -> Reply:
-        """One request, tried until the hub answers; at least once, even when asked to stop."""
-        backoff = Backoff()
-        while True:
-            try:
-                reply = self._request(method, path, body, _ANSWER_SECONDS)
-                if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                    reply.raise_for_status()
-            except LinkDown:
-                self._pause(backoff.next_seconds(), stop)
-            else:
-                return reply
-
-    def _request(self, method: str, path: str, body: bytes, timeout_seconds: float) -> Reply:
-        headers = {INCARNATION_HEADER: self._incarnation}
-        return self._line.request(method, self._base + path, body, headers, timeout_seconds)
-
-    def _pause(self, seconds: float, stop: Stop) -> None:
-        """Wait, looking at ``stop`` and at what the feed has to say."""
-        until = time.monotonic() + seconds
-        while True:
+    def _result(self, under_way: Future[T], stop: Stop) -> T:
+        """Wait for another thread, looking at ``stop`` and at what the feed has to say."""
+        while not wait([under_way], LOOK_SECONDS).done:
             if stop():
-                raise Stopped("asked to stop while the hub could not be reached")
+                raise Stopped("asked to stop")
             with self._feed.changed:
                 self._feed.check()
-                left = until - time.monotonic()
-                if left <= 0:
-                    return
-                self._feed.changed.wait(min(left, _LOOK_SECONDS))
+        return under_way.result()

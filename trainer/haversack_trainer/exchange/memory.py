@@ -18,6 +18,7 @@ from .admission import LEASE_EXPIRED, Book
 from .base import Evicted, ExchangeError, Outgoing, Stop, Stopped, Swap
 from .log import ClosedRound, RunState
 from .payload import blob_digest, body_of
+from .timing import Timing
 
 _LOOK_SECONDS: Final = 0.02
 """How often a wait looks at ``stop``."""
@@ -67,6 +68,7 @@ class MemoryExchange:
     def __init__(self, log: MemoryLog, me: int) -> None:
         self.me = me
         self.state = RunState(needs_approval=log.needs_approval)
+        self.timing = Timing()
         self._log = log
         self._incarnation = ""
         self._sent = 0
@@ -100,6 +102,7 @@ class MemoryExchange:
                 self._log.changed.wait(_LOOK_SECONDS)
 
     def publish(self, round: int, outgoing: Outgoing, _stop: Stop, /) -> None:
+        self.timing.begin()
         if outgoing.blob is not None:
             digest = hashlib.sha256(outgoing.blob).hexdigest()
             with self._log.changed:
@@ -108,7 +111,10 @@ class MemoryExchange:
         self.append(Kind.PAYLOAD, round, body_of(outgoing), outgoing.aux)
 
     def collect(self, round: int, stop: Stop) -> Swap:
-        self.wait_for(lambda state: state.closed_round(round) is not None, stop)
+        with self.timing.waiting():
+            self.wait_for(lambda state: state.closed_round(round) is not None, stop)
+        self.timing.heard()
+        self.timing.collected()
         closed = self.state.closed_round(round)
         if closed is None or not closed.concerns(self.me):
             raise Evicted(f"round {round} closed without peer {self.me}: it must join again")

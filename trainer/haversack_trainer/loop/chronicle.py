@@ -30,6 +30,8 @@ class Seen:
     blob_bytes: int = 0
     """Size of a blob; all peers' are of the same size."""
     seconds: float | None = None
+    exchange_seconds: float | None = None
+    waited_seconds: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     reports: Mapping[int, PeerReport] = field(default_factory=dict)
 
@@ -80,6 +82,8 @@ class Chronicle:
                     for payload in closed.payloads
                 ),
                 seconds=seen.seconds if is_newest else None,
+                exchange_seconds=seen.exchange_seconds if is_newest else None,
+                waited_seconds=seen.waited_seconds if is_newest else None,
                 metrics=dict(seen.metrics) if is_newest else {},
             )
         self._num_closed = len(state.closed)

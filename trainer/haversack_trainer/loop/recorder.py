@@ -69,7 +69,17 @@ class Recorder:
         seconds = self.clock() - self._began
         self.word = self.word.model_copy(update={"seconds_per_round": seconds})
         self.beat()
-        self._tell(Seen(blob_bytes, seconds, metrics, self._known_reports()))
+        timing = self.exchange.timing
+        self._tell(
+            Seen(
+                blob_bytes,
+                seconds,
+                timing.exchange_seconds,
+                timing.waited_seconds,
+                metrics,
+                self._known_reports(),
+            )
+        )
         state = self.exchange.state
         if self._progress is None:
             self._progress = self.open_progress(state.round - 1)

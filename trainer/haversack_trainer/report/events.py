@@ -69,6 +69,13 @@ class RoundClosed(Happening):
     )
     payload_bytes: int = Field(description="Bytes of all payloads of the round, blobs included.")
     seconds: float | None = Field(default=None, description="Time from opening to closing.")
+    exchange_seconds: float | None = Field(
+        default=None,
+        description="Time from the writer's publishing to the last bytes that it needed of others.",
+    )
+    waited_seconds: float | None = Field(
+        default=None, description="How much of that the writer waited instead of computing."
+    )
     metrics: dict[str, float | None] = Field(
         default_factory=dict, description="The method's own figures, e.g. consensus distance."
     )

@@ -19,6 +19,9 @@ from .events import (
 _ORDER: Final = ("RunStarted", "PeerLeft", "PeerJoined", "RoundClosed")
 """Of what bears the same time; everything else comes behind."""
 
+_MEASURED: Final = ("seconds", "exchange_seconds", "waited_seconds")
+"""By who took part in a round."""
+
 
 def merged(stories: Iterable[Iterable[Event]]) -> list[Event]:
     """Every happening once, in order of time: as the first told it, with what others knew beyond."""
@@ -54,10 +57,14 @@ def _both(one: Event, other: Event) -> Event:
         update={
             "losses": {**second.losses, **first.losses},
             "payload_bytes": max(first.payload_bytes, second.payload_bytes),
-            "seconds": second.seconds if first.seconds is None else first.seconds,
+            **{name: _known(getattr(first, name), getattr(second, name)) for name in _MEASURED},
             "metrics": first.metrics or second.metrics,
         }
     )
+
+
+def _known(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one
 
 
 def _in_step(events: Iterable[Event]) -> Iterable[Event]:

@@ -23,7 +23,7 @@ from .charts import (
 )
 from .story import Story, mean_loss, thinned
 from .svg import element, plain
-from .units import counted, size
+from .units import counted, duration, size
 
 _MAX_ROWS: Final = 50
 _MAX_CHANGES: Final = 6
@@ -75,10 +75,17 @@ def traffic_section(story: Story) -> str:
     return _card(
         "Traffic",
         f"{size(story.traffic_bytes)} in {counted(len(story.traffic), 'round')}, {size(mean)} a round, "
-        "all peers together.",
+        f"all peers together.{_exchanged(story)}",
         traffic_chart(story),
         table=_table(("round", "bytes"), rows),
     )
+
+
+def _exchanged(story: Story) -> str:
+    if not story.num_timed:
+        return ""
+    each = duration(story.exchange_seconds / story.num_timed)
+    return f" An exchange took {each}, {story.hidden:.0%} of it hidden behind compute."
 
 
 def peers_section(story: Story) -> str:

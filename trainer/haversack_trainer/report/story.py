@@ -32,6 +32,11 @@ class Story:
     accuracy: list[Point] = field(default_factory=list)
     traffic: list[Point] = field(default_factory=list)
     """Payload bytes of all peers."""
+    exchange_seconds: float = 0.0
+    """Of all rounds that were timed."""
+    waited_seconds: float = 0.0
+    """Of that, spent waiting."""
+    num_timed: int = 0
     spans: dict[int, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
     """First and last round of each stay of a peer."""
     joined: list[Mark] = field(default_factory=list)
@@ -43,6 +48,13 @@ class Story:
     def rounds(self) -> tuple[int, int]:
         """First and last round that closed."""
         return (self.traffic[0][0], self.traffic[-1][0]) if self.traffic else (0, 0)
+
+    @property
+    def hidden(self) -> float:
+        """Share of the exchanges' time in which their writer computed: 0 to 1."""
+        if not self.exchange_seconds:
+            return 0.0
+        return max(0.0, 1.0 - self.waited_seconds / self.exchange_seconds)
 
     @property
     def traffic_bytes(self) -> float:
@@ -88,6 +100,10 @@ def tell(events: Iterable[Event]) -> Story:
 
 def _add_round(story: Story, event: RoundClosed) -> None:
     story.traffic.append((event.round, float(event.payload_bytes)))
+    if event.exchange_seconds is not None and event.waited_seconds is not None:
+        story.exchange_seconds += event.exchange_seconds
+        story.waited_seconds += event.waited_seconds
+        story.num_timed += 1
     for peer in event.members:
         stays = story.spans[peer]
         if stays and stays[-1][1] == event.round - 1:

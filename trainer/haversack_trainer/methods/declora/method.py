@@ -26,7 +26,7 @@ from haversack_trainer.exchange.topology import topology
 from haversack_trainer.method import Batches, CannotCatchUp, Fetch, StepResult, Trainee
 
 from .mixing import among, combine, disagreement, mean
-from .settings import EDGE_PERCENT, Settings
+from .settings import EDGE_PERCENT, Graph, Settings
 from .training import LocalTraining
 
 
@@ -53,7 +53,8 @@ class DecLora:
         return result
 
     def outgoing(self) -> Outgoing:
-        return Outgoing(blob=self._layout.encode(self._state)) if self._valid else Outgoing()
+        blob = self._layout.encode(self._state) if self._valid else None
+        return Outgoing(blob=blob, wants_all=self._settings.graph is Graph.COMPLETE)
 
     def ahead(self, round: int) -> None:
         """Nothing: local steps begin at the mixed state."""
