@@ -28,7 +28,11 @@ from haversack_trainer.contract.weights import weights_of
 
 STEPS: Final = 5
 RANK: Final = 8
-SETTINGS: Final = {"DecLoRA": {"localSteps": 1}, "SPSA": {"directions": 1}}
+SETTINGS: Final[dict[str, dict[str, Any]]] = {
+    "DecLoRA": {"localSteps": 1},
+    "FlexDeMo": {},
+    "SPSA": {"directions": 1},
+}
 MIB: Final = 2**20
 
 

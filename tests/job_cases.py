@@ -112,6 +112,13 @@ _SPEAKER: Final = {"spec.model.task": "CausalLM"}
 _FOOTPRINT: Final = {"parameters": 10**9, "hiddenSize": 2048, "numLayers": 16}
 _TWO_POOLS: Final = {"spec.pools": pools((0, 0), (1, 0))}
 
+_FLEX: Final = "spec.method.flexDeMo"
+
+
+def _flex(scheme: str) -> Edits:
+    return {"spec.method.type": "FlexDeMo", f"{_FLEX}.scheme": scheme}
+
+
 _CONTEXTS: Final[dict[str, Edits]] = {
     f"{_PART}.alpha": {f"{_PART}.type": "Dirichlet"},
     f"{_PART}.shardsPerPeer": {f"{_PART}.type": "Shards"},
@@ -133,6 +140,13 @@ _CONTEXTS: Final[dict[str, Edits]] = {
     f"{_TOLERATION}.tolerationSeconds": {f"{_TOLERATION}.effect": "NoExecute"},
     f"{_TOLERATION}.value": {f"{_TOLERATION}": {"key": "edge"}},
     "spec.method.spsa": {"spec.method.type": "SPSA"},
+    _FLEX: {"spec.method.type": "FlexDeMo"},
+    **{
+        f"{_FLEX}.{field}": _flex("DiLoCo")
+        for field in ("syncEvery", "outerLearningRate", "outerMomentum")
+    },
+    f"{_FLEX}.rate": _flex("Random"),
+    f"{_FLEX}.topK": {**_flex("DeMo"), f"{_FLEX}.chunk": 256},
     "spec.method.decLoRA.edgePercent": {"spec.method.decLoRA.graph": "ErdosRenyi"},
 }
 """What else must be set for a bound to be the only thing that a value breaks."""

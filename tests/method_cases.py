@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from job_cases import Case
+
+
+def _flex_case(field: str, accepted: Any, rejected: Any, says: str) -> Case:
+    job = {"type": "FlexDeMo"}
+    return Case(
+        f"FlexDeMo: {field} {says}, {rejected}",
+        {"spec.method": {**job, "flexDeMo": accepted}},
+        {"spec.method": {**job, "flexDeMo": rejected}},
+        f"{field}: {says}",
+    )
+
+
+def _random(**settings: Any) -> dict[str, Any]:
+    return {"scheme": "Random", **settings}
+
 
 METHOD_CASES: Final = (
     Case(
@@ -32,7 +47,7 @@ METHOD_CASES: Final = (
             {"spec.method": {"type": card, member: {"learningRate": "0.0"}}},
             f"learningRate: {card}",
         )
-        for card, member in (("DecLoRA", "decLoRA"), ("SPSA", "spsa"))
+        for card, member in (("DecLoRA", "decLoRA"), ("FlexDeMo", "flexDeMo"), ("SPSA", "spsa"))
     ),
     Case(
         "edgePercent of a ring",
@@ -40,4 +55,37 @@ METHOD_CASES: Final = (
         {"spec.method.decLoRA": {"edgePercent": 30}},
         "edgePercent: goes with",
     ),
+    *(
+        _flex_case(
+            field, {"scheme": scheme, field: accepted}, {"scheme": other, field: accepted}, "goes"
+        )
+        for field, accepted, scheme, other in (
+            ("chunk", 32, "DeMo", "Random"),
+            ("topK", 2, "DeMo", "Full"),
+            ("meanMode", "All", "DeMo", "Striding"),
+            ("rate", "0.5", "Striding", "DeMo"),
+            ("beta", "0.99", "Random", "Full"),
+            ("alpha", "0.2", "DeMo", "DiLoCo"),
+            ("update", "AdamW", "Full", "DiLoCo"),
+            ("syncEvery", 20, "DiLoCo", "DeMo"),
+            ("outerLearningRate", "0.5", "DiLoCo", "Full"),
+            ("outerMomentum", "0.5", "DiLoCo", "Random"),
+        )
+    ),
+    _flex_case("topK", {"topK": 31}, {"topK": 32}, "half of the chunk"),
+    _flex_case("topK", {"chunk": 16}, {"chunk": 16, "topK": 8}, "half of the chunk"),
+    _flex_case("chunk", {"chunk": 128}, {"chunk": 100}, "is no power of two"),
+    _flex_case("rate", _random(rate="1"), _random(rate="1.01"), "is a share"),
+    _flex_case("rate", _random(rate="0.001"), _random(rate="0.0"), "is a share"),
+    _flex_case("beta", {"beta": "0.9999"}, {"beta": "1.0"}, "momentum that never decays"),
+    _flex_case("alpha", {"alpha": "1.0"}, {"alpha": "1.1"}, "is the share of what was sent"),
+    _flex_case(
+        "outerMomentum",
+        {"scheme": "DiLoCo", "outerMomentum": "0.99"},
+        {"scheme": "DiLoCo", "outerMomentum": "1"},
+        "momentum that never decays",
+    ),
+    _flex_case("delay", {"delay": 1}, {"delay": 1, "scheme": "DiLoCo"}, "DiLoCo's exchanges"),
+    _flex_case("precision", {"precision": "FP32"}, {"precision": "BF16"}, "BF16 goes with"),
+    _flex_case("sharding", {"sharding": "None"}, {"sharding": "ZeRO2"}, "peers of several"),
 )

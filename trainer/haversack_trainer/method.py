@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -67,6 +68,12 @@ def check_suited(card: MethodCard, adapter: AdapterSpec) -> None:
             f"adapter.lora.dropout is {dropout}; set it to 0 for {card.type}, which compares "
             "losses of two forward passes: dropout would drown the difference"
         )
+
+
+def dropout_seed(seed: int, peer: int, step: int) -> int:
+    """So that a step repeats after a resume, and no two peers drop the same units."""
+    digest = hashlib.sha256(f"dropout/{seed}/{peer}/{step}".encode()).digest()
+    return int.from_bytes(digest[:8], "little")
 
 
 class CannotCatchUp(Exception):

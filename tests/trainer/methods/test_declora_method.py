@@ -11,10 +11,10 @@ from toys import ToyBatches, ToyModel, ToyNetwork
 from haversack_trainer.exchange.base import ExchangeError, Outgoing
 from haversack_trainer.exchange.codec import HEADER_BYTES
 from haversack_trainer.exchange.topology import topology
-from haversack_trainer.method import CannotCatchUp
+from haversack_trainer.method import CannotCatchUp, dropout_seed
 from haversack_trainer.methods.declora.method import DecLora
 from haversack_trainer.methods.declora.settings import Graph, Settings
-from haversack_trainer.methods.declora.training import LocalTraining, dropout_seed
+from haversack_trainer.methods.declora.training import LocalTraining
 
 SEED = 17
 NUM_ELEMENTS = 6 * 2 + 2 * 6 + 3 * 6

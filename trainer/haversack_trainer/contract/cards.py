@@ -115,6 +115,16 @@ METHODS: Final[dict[str, MethodCard]] = {
             ring_edges=True,
         ),
         MethodCard(
+            type="FlexDeMo",
+            member="flexDeMo",
+            summary="Training in step: peers exchange the fast-moving part of their momentum, compressed, every round.",
+            settings=f"{_HOME}.flexdemo.settings:Settings",
+            factory=f"{_HOME}.flexdemo.method:FlexDeMo",
+            needs_backward=True,
+            memory=MemoryModel(bytes_per_trainable=24, activation_factor=28, score_copies=4),
+            ring_edges=False,
+        ),
+        MethodCard(
             type="SPSA",
             member="spsa",
             summary="Zeroth-order fine-tuning: a peer sends one byte per direction; no backward pass.",

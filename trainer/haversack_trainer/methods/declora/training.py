@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from haversack_trainer.method import Batches, StepResult, Trainee
+from haversack_trainer.method import Batches, StepResult, Trainee, dropout_seed
 
 from .settings import Settings
 
@@ -72,9 +71,3 @@ class LocalTraining:
             loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
             total += float(loss.detach())
         return total
-
-
-def dropout_seed(seed: int, peer: int, step: int) -> int:
-    """So that a step repeats after a resume, and no two peers drop the same units."""
-    digest = hashlib.sha256(f"dropout/{seed}/{peer}/{step}".encode()).digest()
-    return int.from_bytes(digest[:8], "little")

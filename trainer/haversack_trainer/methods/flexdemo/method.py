@@ -1,0 +1,198 @@
+"""FlexDeMo: peers train in step and exchange the part of their momentum that moves (arXiv 2411.19870, 2502.06728).
+
+A round is one exchange: one gradient of each peer, or ``syncEvery`` local steps with DiLoCo. A peer takes its
+gradient into its momentum, publishes what the scheme picks of it, takes that out again, and all take the
+same step along the mean of what was published, so that the weights stay equal bit by bit. What was not sent
+stays in the momentum and goes out later.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from haversack_trainer.exchange.base import ExchangeError, Outgoing, Swap
+from haversack_trainer.exchange.log import ClosedRound
+from haversack_trainer.method import Batches, Fetch, StepResult, Trainee, dropout_seed
+
+from .engine import Engine, OneProcess
+from .options import Options
+from .settings import Scheme, Settings
+from .standing import Standing, standing
+from .values import PayloadError
+from .word import Saying, Word
+
+_LOST: Final = -1
+"""Not in the state before any round."""
+_logger = logging.getLogger(__name__)
+
+
+class FlexDeMo:
+    """In sync while ``_round`` is the open round; otherwise hungry for the others' state."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        peer: int,
+        seed: int,
+        model: Trainee,
+        batches: Batches,
+        *,
+        engine: Engine | None = None,
+    ) -> None:
+        self._settings, self._peer, self._seed = settings, peer, seed
+        self._model, self._batches = model, batches
+        options = Options.of(settings, seed)
+        self._engine = engine or OneProcess(model, options, float(settings.max_grad_norm))
+        self._num_steps = options.sync_every if options.scheme is Scheme.DILOCO else 1
+        self._round = 0
+        self._giver: int | None = None
+        self._word = Word(Saying.HUNGRY)
+        self._payload = b""
+        self._ahead: tuple[int, StepResult] | None = None
+
+    def ahead(self, round: int) -> None:
+        if self._settings.delay and self._round == round - 1:
+            self._ahead = round, self._local_steps(round)
+
+    def local_step(self, round: int) -> StepResult:
+        self._payload = b""
+        if self._round != round:
+            self._word = Word(Saying.HUNGRY)
+            return StepResult(loss=math.nan, num_samples=0)
+        checksum = self._engine.checksum() if self._is_checked(round) else None
+        done, self._ahead = self._ahead, None
+        result = done[1] if done and done[0] == round else self._local_steps(round)
+        if self._giver == self._peer:
+            self._word = Word(Saying.STATE, checksum)
+            self._engine.compress(hold=True)
+            return result
+        if math.isfinite(result.loss):
+            self._payload = self._engine.compress()
+        saying = Saying.CONTRIBUTION if self._payload else Saying.NONFINITE
+        self._word = Word(saying, checksum)
+        return result
+
+    def _is_checked(self, round: int) -> bool:
+        every = self._settings.checksum_every
+        return every > 0 and round % every == 0
+
+    def _local_steps(self, round: int) -> StepResult:
+        losses: list[float] = []
+        num_samples = 0
+        for step in range(round * self._num_steps, (round + 1) * self._num_steps):
+            batch = self._batches.micro_batches(step)
+            num_samples += sum(micro.num_samples for micro in batch)
+            torch.manual_seed(dropout_seed(self._seed, self._peer, step))
+            loss = self._engine.gradient(batch)
+            losses.append(loss if self._is_taken(loss) else math.nan)
+        finite = [loss for loss in losses if math.isfinite(loss)]
+        return StepResult(
+            loss=sum(finite) / len(finite) if finite else math.nan,
+            num_samples=num_samples,
+            num_nonfinite_steps=len(losses) - len(finite),
+        )
+
+    def _is_taken(self, loss: float) -> bool:
+        """Whether the step counts; with DiLoCo, take it."""
+        if not math.isfinite(loss):
+            return False
+        return self._settings.scheme is not Scheme.DILOCO or self._engine.inner_step()
+
+    def outgoing(self) -> Outgoing:
+        body = self._word.encode()
+        match self._word.saying:
+            case Saying.CONTRIBUTION:
+                return Outgoing(body=body, blob=self._payload)
+            case Saying.STATE:
+                return Outgoing(body=body, blob=self._engine.shared_state())
+            case Saying.NONFINITE | Saying.HUNGRY:
+                return Outgoing(body=body)
+
+    def incoming(self, swap: Swap) -> dict[str, float]:
+        closed, after = swap.closed, standing(swap.closed)
+        was_hungry = self._round != closed.round
+        if swap.me == after.founder:
+            self._engine.forget()
+            self._round = closed.round + 1
+            num_counted = 0
+        elif swap.me in after.strays:
+            self._lose()
+            num_counted = 0
+        else:
+            num_counted = self._follow(closed, after, self._own_first(swap))
+        self._giver = after.giver
+        return {
+            "contributors": float(num_counted),
+            "resyncs": float(was_hungry and self._round == closed.round + 1),
+            "hungry": float(self._round != closed.round + 1),
+            **(self._engine.metrics if self._payload else {}),
+        }
+
+    def _own_first(self, swap: Swap) -> Callable[[int], bytes]:
+        """What this peer published itself, it need not fetch."""
+        return lambda peer: self._payload if peer == swap.me and self._payload else swap.fetch(peer)
+
+    def _follow(self, closed: ClosedRound, after: Standing, fetch: Callable[[int], bytes]) -> int:
+        """Come from before the round to after it, with the source's state if there is no own; how many
+        payloads counted. Whoever cannot is lost until somebody gives a state."""
+        if after.founder is not None:
+            self._lose()
+            return 0
+        try:
+            if self._round != closed.round:
+                if after.source is None:
+                    return 0
+                self._engine.load_shared_state(fetch(after.source))
+            payloads = [fetch(peer) for peer in after.contributors]
+        except (ExchangeError, PayloadError) as error:
+            if isinstance(error, ExchangeError) and type(error) is not ExchangeError:
+                raise
+            _logger.warning("out of step after round %d: %s", closed.round, error)
+            self._lose()
+            return 0
+        self._round = closed.round + 1
+        return self._engine.apply(payloads)
+
+    def _lose(self) -> None:
+        self._round, self._ahead = _LOST, None
+
+    def catch_up(self, history: Iterable[ClosedRound], fetch: Fetch) -> None:
+        """Replay the rounds if their payloads are still there and not more than the state itself."""
+        rounds = list(history)
+        standings = [standing(closed) for closed in rounds]
+        if not rounds:
+            return
+        num_payloads = sum(len(after.contributors) for after in standings)
+        if num_payloads * self._engine.payload_bytes > self._engine.shared_bytes:
+            self._lose()
+        for closed, after in zip(rounds, standings, strict=True):
+            self._follow(closed, after, lambda peer, closed=closed: fetch(closed, peer))  # type: ignore[misc]  # mypy cannot infer the default's type
+        self._giver = standings[-1].giver
+
+    def consensus(self, _closed: ClosedRound, _fetch: Fetch) -> dict[str, Tensor]:
+        """Everybody's state is the consensus."""
+        return self._model.trainable_state()
+
+    def state_dict(self) -> dict[str, Any]:
+        ahead = None
+        if self._ahead:
+            number, result = self._ahead
+            ahead = [number, result.loss, result.num_samples, result.num_nonfinite_steps]
+        return {
+            "round": self._round,
+            "giver": self._giver,
+            "ahead": ahead,
+            "engine": self._engine.state_dict(with_gradient=ahead is not None),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._round, self._giver = state["round"], state["giver"]
+        ahead = state["ahead"]
+        self._ahead = ahead and (ahead[0], StepResult(*ahead[1:]))
+        self._engine.load_state_dict(state["engine"])
