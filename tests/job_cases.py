@@ -147,6 +147,10 @@ _CONTEXTS: Final[dict[str, Edits]] = {
     },
     f"{_FLEX}.rate": _flex("Random"),
     f"{_FLEX}.topK": {**_flex("DeMo"), f"{_FLEX}.chunk": 256},
+    "spec.method.spsa.pointsPerPass": {
+        "spec.method.type": "SPSA",
+        "spec.method.spsa.sharedBatch": True,
+    },
     "spec.method.decLoRA.edgePercent": {"spec.method.decLoRA.graph": "ErdosRenyi"},
 }
 """What else must be set for a bound to be the only thing that a value breaks."""

@@ -88,4 +88,38 @@ METHOD_CASES: Final = (
     _flex_case("delay", {"delay": 1}, {"delay": 1, "scheme": "DiLoCo"}, "DiLoCo's exchanges"),
     _flex_case("precision", {"precision": "FP32"}, {"precision": "BF16"}, "BF16 goes with"),
     _flex_case("sharding", {"sharding": "None"}, {"sharding": "ZeRO2"}, "peers of several"),
+    *(
+        Case(
+            f"SPSA: {title}",
+            {"spec.method": {"type": "SPSA", "spsa": good}},
+            {"spec.method": {"type": "SPSA", "spsa": bad}},
+            message,
+        )
+        for title, good, bad, message in (
+            (
+                "momentum that never ends",
+                {"momentum": "0.999"},
+                {"momentum": "1.0"},
+                "momentum: must",
+            ),
+            (
+                "one-sided differences without a loss to compare with",
+                {"differences": "OneSided", "sharedBatch": True},
+                {"differences": "OneSided"},
+                "differences: OneSided compares",
+            ),
+            (
+                "many points in a pass, many batches",
+                {"pointsPerPass": 16, "sharedBatch": True},
+                {"pointsPerPass": 3},
+                "pointsPerPass: a pass has one batch",
+            ),
+            (
+                "the spread of one scalar",
+                {"normalise": True, "directions": 2},
+                {"normalise": True, "directions": 1},
+                "normalise: one direction",
+            ),
+        )
+    ),
 )

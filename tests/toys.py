@@ -51,9 +51,21 @@ class ToyModel:
             for name, parameter in self.trainables():
                 parameter.copy_(state[name])
 
-    def loss(self, batch: ToyBatch) -> Tensor:
+    def sample_losses(self, batch: ToyBatch) -> Tensor:
         hidden = batch.inputs + batch.inputs @ self.lora_a.T @ self.lora_b.T
-        return (hidden.tanh() @ self.head.T - batch.targets).square().mean()
+        return (hidden.tanh() @ self.head.T - batch.targets).square().mean(1)
+
+    def loss(self, batch: ToyBatch) -> Tensor:
+        return self.sample_losses(batch).mean()
+
+    def losses_at(self, points: Tensor, batch: ToyBatch) -> Tensor:
+        parameters = [parameter for _, parameter in self.trainables()]
+        before = nn.utils.parameters_to_vector(parameters).detach().clone()
+        rows = []
+        for point in [*points, before]:
+            nn.utils.vector_to_parameters(point, parameters)
+            rows.append(self.sample_losses(batch))
+        return torch.stack(rows[:-1])
 
     def figure(self, batch: ToyBatch) -> float:
         """The loss as a number."""

@@ -33,6 +33,13 @@ class Trainee(Protocol):
     def loss(self, batch: Any) -> Tensor:
         """Mean loss over the batch's samples, a scalar in fp32."""
 
+    def sample_losses(self, batch: Any) -> Tensor:
+        """Loss of each sample ``[n]`` in fp32."""
+
+    def losses_at(self, points: Tensor, batch: Any) -> Tensor:
+        """``sample_losses`` with each row of ``points [p, d]`` in place of the trainables, ``[p, n]``, in one
+        forward pass."""
+
     def train(self, mode: bool) -> None:
         """Dropout on or off."""
 

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haversack_trainer.methods.spsa.codec import INVALID, decode, encode
+from haversack_trainer.methods.spsa.codec import (
+    INVALID,
+    decode,
+    decode_signs,
+    encode,
+    encode_signs,
+)
 
 EXPONENTS = (-128, -9, 0, 13, 127)
 
@@ -49,3 +55,36 @@ def test_zero_is_exact_and_far_below_the_block_is_zero() -> None:
 @pytest.mark.parametrize(("huge", "decoded"), [(1e30, 2**15.875), (-1e30, -(2**15.875))])
 def test_a_claim_beyond_the_scale_is_cut_to_it(huge: float, decoded: float) -> None:
     assert decode(*encode([huge])) == [pytest.approx(decoded)]
+
+
+@given(st.floats(2**-14, 1), st.sampled_from((-1, 1)))
+def test_rounding_at_random_is_right_on_average(magnitude: float, sign: int) -> None:
+    """Exactly so over chances that are spread evenly."""
+    count = 4096
+    exponent, codes = encode(
+        [1.0, *[sign * magnitude] * count], [0.0, *((i + 0.5) / count for i in range(count))]
+    )
+    values = [value for value in decode(exponent, codes)[1:] if value is not None]
+    assert sum(values) / count == pytest.approx(sign * magnitude, rel=0.1 / count)
+    assert len(set(values)) <= 2
+
+
+def test_rounding_at_random_leaves_codes_alone() -> None:
+    codes = bytes([127, *range(1, 127), *range(129, 255), 0])
+    values = [value for value in decode(5, codes) if value is not None]
+    for chance in (0.001, 0.999):
+        assert encode(values, [chance] * len(values)) == (5, codes)
+
+
+@given(st.lists(st.sampled_from((-2.5, -0.0, 0.0, 1e-9, math.nan, math.inf)), max_size=40))
+def test_signs_survive_a_round_trip(scalars: list[float]) -> None:
+    body = encode_signs(scalars)
+    expected = [None if not math.isfinite(s) else -1.0 if s < 0 else 1.0 for s in scalars]
+    assert decode_signs(body, len(scalars)) == expected
+    size = -(-len(scalars) // 8)
+    assert len(body) == (2 * size if None in expected else size)
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 5, 65_535])
+def test_signs_of_another_number_of_scalars_are_no_signs(size: int) -> None:
+    assert decode_signs(bytes(size), 9) is None

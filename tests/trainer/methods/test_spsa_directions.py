@@ -5,25 +5,32 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from devices import CPU, DEVICES
+from devices import DEVICES
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from haversack_trainer.methods.spsa.directions import (
-    GAMMA,
     TILE,
+    Signs,
     Term,
-    add,
-    key,
-    mix,
-    scaled,
-    words,
+    add_signs,
+    add_signs_on_device,
 )
+from haversack_trainer.methods.spsa.words import GAMMA, key, mix, words, words_on
 
 
 def signs(z: int, start: int, count: int) -> NDArray[np.float32]:
-    return np.asarray(scaled(Term(z, 1.0), start, count, CPU).numpy())
+    part = np.zeros(count, np.float32)
+    add_signs(part, start, [Term(z, 1.0)])
+    return part
+
+
+def add(flat: torch.Tensor, terms: list[Term]) -> None:
+    """As an update does it: piece by piece."""
+    directions = Signs(flat.numel())
+    for start, end in directions.pieces(flat.device):
+        directions.add(flat[start:end], start, terms)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +63,17 @@ def test_signs_are_the_bits_of_the_words_lowest_first() -> None:
     z = key(17, 3, 2, 1)
     expected = [1.0 if int(w) >> bit & 1 else -1.0 for w in words(z, 0, 3) for bit in range(64)]
     assert signs(z, 0, 192).tolist() == expected
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@pytest.mark.parametrize("z", [0, 1, 2**63, 2**64 - 1, key(17, 3, 2, 1)])
+def test_a_device_makes_the_same_words_and_signs(device: torch.device, z: int) -> None:
+    assert np.array_equal(words_on(device, z, 5, 99).cpu().numpy().view(np.uint64), words(z, 5, 99))
+    part = torch.zeros(999, device=device)
+    add_signs_on_device(part, 77, [Term(z, 0.25), Term(z ^ 1, -1.5)])
+    expected = np.zeros(999, np.float32)
+    add_signs(expected, 77, [Term(z, 0.25), Term(z ^ 1, -1.5)])
+    assert np.array_equal(part.cpu().numpy(), expected)
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 700), st.integers(1, 300), st.integers(0, 1000))

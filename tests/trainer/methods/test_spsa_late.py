@@ -11,9 +11,10 @@ from log_story import Story
 from haversack_trainer.contract.records import Kind, Record
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.methods.spsa.codec import encode
-from haversack_trainer.methods.spsa.directions import key
+from haversack_trainer.methods.spsa.directions import Signs
 from haversack_trainer.methods.spsa.settings import Settings
 from haversack_trainer.methods.spsa.update import update_of
+from haversack_trainer.methods.spsa.words import key
 
 SEED = 17
 TWO = Settings(directions=2, learning_rate="0.5", scale_with_peers=False)
@@ -64,7 +65,7 @@ def test_the_order_of_arrival_does_not_matter() -> None:
     for order in permutations(arrivals):
         theta = torch.linspace(-1, 1, 100)
         for closed in rounds(*order):
-            update_of(closed, SEED, settings).apply(theta)
+            update_of(closed, SEED, settings).apply(theta, 0, Signs(100))
         ends.add(theta.numpy().tobytes())
     assert len(ends) == 1
 

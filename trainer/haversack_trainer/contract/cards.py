@@ -83,6 +83,8 @@ class MethodCard:
     """True if peers exchange along a graph; False if everybody needs everybody's bytes."""
     forbids_dropout: bool = False
     """True if a step must see the same function at every forward pass."""
+    common_state: tuple[str, ...] = ()
+    """Names in the method's ``state_dict`` of what is equal on all peers: it is in the run's checkpoints."""
 
     def load_settings(self) -> SettingsClass:
         """The ``Settings`` class."""
@@ -134,6 +136,7 @@ METHODS: Final[dict[str, MethodCard]] = {
             memory=MemoryModel(bytes_per_trainable=12, activation_factor=5, score_copies=0),
             ring_edges=False,
             forbids_dropout=True,
+            common_state=("velocity",),
         ),
     )
 }

@@ -191,7 +191,7 @@ class Peer:
         try:
             seat.saves.own(self._snapshot)
             if is_leader:
-                ref = seat.saves.shared(done, self._consensus())
+                ref = seat.saves.shared(done, self._consensus(), self._snapshot.extra)
                 self._say(Kind.CHECKPOINT, done, ref)
                 seat.stories.keep()
         except (StoreError, CheckpointError) as error:

@@ -2,13 +2,14 @@
 
 The leader saves the consensus, from which anybody can go on. A method that has a state of its own (an
 optimizer's moments) is saved by each peer for itself, so that a resumed peer goes on exactly where it was.
+What of that state is equal on all peers lies with the consensus, once: a newcomer needs it, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from torch import Tensor
 
@@ -27,6 +28,7 @@ from .snapshot import Snapshot
 
 ADAPTER: Final = "adapter.safetensors"
 EXTRA: Final = "method.safetensors"
+COMMON: Final = "common.safetensors"
 PATIENCE_SECONDS: Final = 15.0
 """Nobody waits longer for a store that is away: all peers wait for the leader meanwhile, and a pod that is
 told to stop has a minute."""
@@ -40,26 +42,35 @@ class Saves:
     meta: Meta
     peer: int
     keep: int
+    common: frozenset[str] = frozenset()
+    """Names in the method's state of what is equal on all peers."""
 
     def newest(self) -> CheckpointRef | None:
         """The newest whole checkpoint of the run."""
         return states.newest(self.store, self.meta.run)
 
-    def shared(self, round: int, tensors: Mapping[str, Tensor]) -> CheckpointRef:
-        """Save the run's adapter after ``round`` rounds. Raises ``StoreError``."""
+    def shared(
+        self, round: int, tensors: Mapping[str, Tensor], extra: Mapping[str, Any] | None = None
+    ) -> CheckpointRef:
+        """Save the run's adapter after ``round`` rounds, and what of the method's state is everybody's.
+
+        Raises ``StoreError``."""
         store = self.store.within(PATIENCE_SECONDS)
-        ref = states.save(store, round, {ADAPTER: encode_tensors(tensors)}, self.meta)
+        files = {ADAPTER: encode_tensors(tensors)}
+        if common := {name: (extra or {})[name] for name in self.common & set(extra or {})}:
+            files[COMMON] = encode_state(common)
+        ref = states.save(store, round, files, self.meta)
         states.prune(store, self.meta.run, self.keep, upto=round)
         return ref
 
     def own(self, snapshot: Snapshot) -> None:
         """Save what only this peer has, if there is anything. Raises ``StoreError``."""
-        if not snapshot.extra:
-            return
-        files = {
-            ADAPTER: encode_tensors(snapshot.tensors),
-            EXTRA: encode_state(snapshot.extra),
+        extra = {
+            name: value for name, value in (snapshot.extra or {}).items() if name not in self.common
         }
+        if not extra:
+            return
+        files = {ADAPTER: encode_tensors(snapshot.tensors), EXTRA: encode_state(extra)}
         store = self.store.within(PATIENCE_SECONDS)
         states.save(store, snapshot.round, files, self._own_meta)
         states.prune(store, self._own_meta.run, self.keep, upto=snapshot.round)
@@ -69,15 +80,22 @@ class Saves:
 
         Raises ``StoreError``, ``CheckpointError``."""
         own = states.newest(self.store, self._own_meta.run, ref.round)
-        if own is not None:
-            files, _ = states.load(self.store, own)
-            return Snapshot(ref.round, decode_tensors(files[ADAPTER]), decode_state(files[EXTRA]))
-        return Snapshot(ref.round, self.adapter(ref))
+        if own is None:
+            tensors, common = self._shared(ref)
+            return Snapshot(ref.round, tensors, common or None)
+        files, _ = states.load(self.store, own)
+        common = self._shared(ref)[1] if self.common else {}
+        extra = common | decode_state(files[EXTRA])
+        return Snapshot(ref.round, decode_tensors(files[ADAPTER]), extra)
 
     def adapter(self, ref: CheckpointRef) -> dict[str, Tensor]:
-        """Everybody's state at the checkpoint."""
+        """Everybody's adapter at the checkpoint."""
+        return self._shared(ref)[0]
+
+    def _shared(self, ref: CheckpointRef) -> tuple[dict[str, Tensor], dict[str, Any]]:
         files, _ = states.load(self.store, ref)
-        return decode_tensors(files[ADAPTER])
+        common = decode_state(files[COMMON]) if COMMON in files else {}
+        return decode_tensors(files[ADAPTER]), common
 
     @property
     def _own_meta(self) -> Meta:

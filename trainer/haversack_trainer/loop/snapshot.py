@@ -20,7 +20,7 @@ class Snapshot:
     round: int
     tensors: Mapping[str, Tensor]
     extra: dict[str, Any] | None = None
-    """The method's ``state_dict``; None where it is not known and starts afresh."""
+    """The method's ``state_dict``; what of it is not known starts afresh."""
     after: ClosedRound | None = None
     """The round that led here, if this process took part in it."""
 
@@ -33,8 +33,7 @@ class Snapshot:
     def restore(self, model: Trainee, method: Method, fresh: Snapshot) -> None:
         """Put model and method into this state; what is not known is taken from ``fresh``."""
         model.load_trainable_state(self.tensors)
-        extra = fresh.extra if self.extra is None else self.extra
-        method.load_state_dict(copy.deepcopy(extra or {}))
+        method.load_state_dict(copy.deepcopy((fresh.extra or {}) | (self.extra or {})))
 
     def belongs_to(self, state: RunState) -> bool:
         """Whether ``state`` is the log that led here, so that its later rounds may follow."""

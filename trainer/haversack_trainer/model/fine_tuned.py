@@ -46,6 +46,13 @@ class FineTuned(Protocol):
         """Loss of each sample ``[n]`` in fp32, for language models the mean over its tokens; and for
         classes whether each was right ``[n]``."""
 
+    def sample_losses(self, batch: Batch) -> torch.Tensor:
+        """The first half of ``losses``."""
+
+    def losses_at(self, points: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Losses ``[p, n]`` of the samples with each row of ``points [p, d]`` as the trainables, in one pass
+        over p·n samples. Raises ``ModelError`` if the model cannot do that."""
+
     def features(self, batch: Batch) -> torch.Tensor:
         """What the encoder makes of each sample: the last hidden state, mean over its tokens,
         ``[n, hidden size]``, on the CPU."""

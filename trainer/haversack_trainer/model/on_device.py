@@ -11,6 +11,7 @@ from torch import nn
 from haversack_trainer.data import Batch, Samples
 from haversack_trainer.data.samples import Indices
 
+from .points import at_points, stacked
 from .state import copy_into, digest
 from .tasks import TaskHead
 
@@ -58,6 +59,21 @@ class OnDevice:
         tensors = self._on_device(batch)
         targets = tensors.pop("labels")
         return self._head.losses(self._model(**tensors).logits.float(), targets)
+
+    def sample_losses(self, batch: Batch) -> torch.Tensor:
+        return self.losses(batch)[0]
+
+    @torch.no_grad()
+    def losses_at(self, points: torch.Tensor, batch: Batch) -> torch.Tensor:
+        num_points = len(points)
+        tensors = {
+            name: tensor.repeat(num_points, *[1] * (tensor.dim() - 1))
+            for name, tensor in batch.tensors.items()
+        }
+        own = stacked([parameter for _, parameter in self._trainables], points)
+        with at_points(self._model, own, num_points):
+            losses = self.sample_losses(Batch(tensors, num_points * batch.num_samples))
+        return losses.view(num_points, -1)
 
     @torch.no_grad()
     def features(self, batch: Batch) -> torch.Tensor:

@@ -13,54 +13,64 @@ The run seed is ``training.seed``, so that a run can be repeated.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from haversack_trainer.exchange.base import Outgoing, Swap
 from haversack_trainer.exchange.log import ClosedRound
-from haversack_trainer.method import Batches, Fetch, StepResult, Trainee, Unsuited
+from haversack_trainer.method import Batches, Fetch, StepResult, Trainee
 
 from . import codec
-from .directions import Term, add, key
-from .settings import Settings
+from .checks import require_repeatable, require_sound, takes_points
+from .directions import Directions, Signs
+from .estimate import Estimator
+from .normals import Normals
+from .settings import Code, Distribution, Settings
 from .update import update_of
+from .vector import ParameterVector
+from .words import WORD_BITS, key
+
+REPLAYED_AT_A_TIME: Final = 256
+"""Rounds whose updates are in memory while a piece of the vector goes through them."""
+ROUNDING_SALT: Final = 0x3C6EF372
+"""Tells the numbers that round a scalar from the direction of the same identifier."""
 
 
 class Spsa:
-    """One round is one step: K directions, each on a batch of its own, no backward pass."""
+    """One round is one step: K directions, no backward pass."""
 
     def __init__(
         self, settings: Settings, peer: int, seed: int, model: Trainee, batches: Batches
     ) -> None:
         self._settings, self._peer, self._seed = settings, peer, seed
-        self._model, self._batches = model, batches
-        self._parameters = [parameter for _, parameter in model.trainables()]
-        self._epsilon = 2.0**-settings.epsilon_log2
-        self._measured: list[float] = []
-        _require_fp32(model)
+        self._model = model
         model.train(mode=False)
+        require_sound(model)
+        first = batches.micro_batches(0)[0]
+        require_repeatable(model, first)
+        if settings.points_per_pass > 1 and not takes_points(model, first):
+            settings = settings.model_copy(update={"points_per_pass": 1})
+        self._vector = ParameterVector([parameter for _, parameter in model.trainables()])
+        self._directions = _directions(settings, self._vector.numel)
+        self._estimator = Estimator(
+            settings, peer, seed, model, batches, self._vector, self._directions
+        )
+        self._velocity = self._at_rest()
+        self._measured: list[float] = []
+        self._round = 0
 
-    @torch.no_grad()
     def local_step(self, round: int) -> StepResult:
-        self._model.train(mode=False)
-        theta = gather(self._parameters)
+        self._measured, self._round = [], round
         losses: list[float] = []
         num_samples = 0
-        self._measured = []
-        try:
-            for direction in range(self._settings.directions):
-                batch = self._batches.micro_batches(round * self._settings.directions + direction)
-                z = key(self._seed, round, self._peer, direction)
-                above = self._loss_at(theta, Term(z, self._epsilon), batch)
-                below = self._loss_at(theta, Term(z, -self._epsilon), batch)
-                self._measured.append((above - below) / (2 * self._epsilon))
-                losses.append((above + below) / 2)
-                num_samples += sum(micro.num_samples for micro in batch)
-        finally:
-            scatter(theta, self._parameters)
+        for measured in self._estimator.measure(round):
+            self._measured += measured.slopes.mean(1).tolist()
+            losses += measured.losses.tolist()
+            num_samples += measured.slopes.shape[1]
         finite = [loss for loss in losses if math.isfinite(loss)]
         return StepResult(
             loss=sum(finite) / len(finite) if finite else math.nan,
@@ -68,73 +78,72 @@ class Spsa:
             num_nonfinite_steps=len(losses) - len(finite),
         )
 
-    def _loss_at(self, theta: Tensor, offset: Term, batch: Iterable[Any]) -> float:
-        """Loss at ``theta + offset``. ``theta`` itself is never moved, so that nothing drifts."""
-        moved = theta.clone()
-        add(moved, [offset])
-        scatter(moved, self._parameters)
-        total, num_samples = 0.0, 0
-        for micro in batch:
-            count: int = micro.num_samples
-            total += float(self._model.loss(micro)) * count
-            num_samples += count
-        return total / num_samples
-
     def outgoing(self) -> Outgoing:
         if not any(map(math.isfinite, self._measured)):
             return Outgoing()
-        exponent, codes = codec.encode(self._measured)
+        if self._settings.code is Code.SIGN:
+            return Outgoing(body=codec.encode_signs(self._measured))
+        exponent, codes = codec.encode(self._measured, self._chances())
         return Outgoing(body=codes, aux=exponent)
 
+    def _chances(self) -> list[float] | None:
+        """What rounds this round's scalars at random: anybody can make it again, nobody can choose it."""
+        if self._settings.code is not Code.STOCHASTIC_BYTE:
+            return None
+        fields = (self._round, self._peer)
+        return [
+            key(self._seed, *fields, index, ROUNDING_SALT) / 2**WORD_BITS
+            for index in range(len(self._measured))
+        ]
+
     def ahead(self, round: int) -> None:
-        """Nothing: directions are tried around the state that the open round leads to."""
+        """Nothing: the next step starts from what the open round gives."""
 
     def incoming(self, swap: Swap) -> dict[str, float]:
         return {"directions": float(self._apply([swap.closed]))}
 
     def catch_up(self, history: Iterable[ClosedRound], _fetch: Fetch) -> None:
-        self._apply(history)
+        rounds = iter(history)
+        while some := list(islice(rounds, REPLAYED_AT_A_TIME)):
+            self._apply(some)
 
-    def _apply(self, history: Iterable[ClosedRound]) -> int:
-        theta = gather(self._parameters)
-        count = 0
-        for closed in history:
-            update = update_of(closed, self._seed, self._settings)
-            update.apply(theta)
-            count += len(update.terms)
-        scatter(theta, self._parameters)
-        return count
+    def _apply(self, history: Sequence[ClosedRound]) -> int:
+        """Piece by piece, each through all rounds: the vector is read and written once."""
+        updates = [update_of(closed, self._seed, self._settings) for closed in history]
+        for start, theta, velocity in self._pieces():
+            for update in updates:
+                update.apply(theta, start, self._directions, velocity)
+        return sum(len(update.terms) for update in updates)
+
+    def _pieces(self) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+        for start, theta in self._vector.pieces(self._directions):
+            yield (
+                start,
+                theta,
+                None if self._velocity is None else self._velocity[start : start + theta.numel()],
+            )
 
     def consensus(self, _closed: ClosedRound, _fetch: Fetch) -> dict[str, Tensor]:
         """Everybody's state is the consensus."""
         return self._model.trainable_state()
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: the parameters and the log are all there is."""
-        return {}
+        """The velocity, if there is momentum; the parameters and the log are all else there is."""
+        return {} if self._velocity is None else {"velocity": self._velocity.cpu()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Inverse of ``state_dict``."""
+        if self._velocity is not None:
+            self._velocity.copy_(state["velocity"])
+
+    def _at_rest(self) -> Tensor | None:
+        if not float(self._settings.momentum):
+            return None
+        return torch.zeros(self._vector.numel, device=self._vector.device)
 
 
-def gather(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """A copy of all trainable parameters as one vector, in canonical order, on their device."""
-    return torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
-
-
-@torch.no_grad()
-def scatter(flat: Tensor, parameters: Sequence[nn.Parameter]) -> None:
-    """Inverse of ``gather``, in place."""
-    end = 0
-    for parameter in parameters:
-        start, end = end, end + parameter.numel()
-        parameter.copy_(flat[start:end].view_as(parameter))
-
-
-def _require_fp32(model: Trainee) -> None:
-    for name, parameter in model.trainables():
-        if parameter.dtype is not torch.float32:
-            raise Unsuited(
-                f"SPSA needs trainable tensors in fp32, {name} is {parameter.dtype}: "
-                "perturbations and updates would be rounded away"
-            )
+def _directions(settings: Settings, numel: int) -> Directions:
+    match settings.distribution:
+        case Distribution.RADEMACHER:
+            return Signs(numel)
+        case Distribution.GAUSSIAN:
+            return Normals(numel)

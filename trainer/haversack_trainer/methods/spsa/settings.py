@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from pydantic import Field
 
@@ -11,11 +11,32 @@ from haversack_trainer.contract.base import Check, Decimal
 from haversack_trainer.contract.cards import MethodSettings
 from haversack_trainer.contract.records import MAX_LATE_ROUNDS
 
+LEAST_FOR_SPREAD: Final = 2
+"""Scalars, to have a standard deviation."""
+SIGNS_IN_A_PASS: Final = 2
+"""Points of one direction, theta + eps·z and theta - eps·z: they always share a batch."""
+
 
 class Weighting(StrEnum):
     MEAN = "Mean"
     SQRT = "Sqrt"
     SUM = "Sum"
+
+
+class Differences(StrEnum):
+    TWO_SIDED = "TwoSided"
+    ONE_SIDED = "OneSided"
+
+
+class Distribution(StrEnum):
+    RADEMACHER = "Rademacher"
+    GAUSSIAN = "Gaussian"
+
+
+class Code(StrEnum):
+    BYTE = "Byte"
+    STOCHASTIC_BYTE = "StochasticByte"
+    SIGN = "Sign"
 
 
 class Settings(MethodSettings):
@@ -27,6 +48,26 @@ class Settings(MethodSettings):
             lambda settings: float(settings.learning_rate) > 0,
             "learningRate: SPSA learns nothing at 0; write more than 0",
         ),
+        Check(
+            "double(self.momentum) < 1.0",
+            lambda settings: float(settings.momentum) < 1,
+            "momentum: must be less than 1, or the step never ends",
+        ),
+        Check(
+            "self.differences == 'TwoSided' || self.sharedBatch",
+            lambda settings: settings.differences is Differences.TWO_SIDED or settings.shared_batch,
+            "differences: OneSided compares all directions with one loss; set sharedBatch to true",
+        ),
+        Check(
+            f"self.pointsPerPass <= {SIGNS_IN_A_PASS} || self.sharedBatch",
+            lambda settings: settings.points_per_pass <= SIGNS_IN_A_PASS or settings.shared_batch,
+            "pointsPerPass: a pass has one batch; set sharedBatch to true or write 1 or 2",
+        ),
+        Check(
+            f"!self.normalise || self.directions >= {LEAST_FOR_SPREAD}",
+            lambda settings: not settings.normalise or settings.directions >= LEAST_FOR_SPREAD,
+            "normalise: one direction has no standard deviation; set directions to 2 or more",
+        ),
     )
 
     directions: int = Field(
@@ -36,6 +77,27 @@ class Settings(MethodSettings):
     epsilon_log2: int = Field(
         default=7, ge=1, le=20, description="The perturbation is 2 to the power of minus this."
     )
+    distribution: Distribution = Field(
+        default=Distribution.RADEMACHER,
+        description="Of a direction's elements: Rademacher is -1 or +1, Gaussian is MeZO's, and slower.",
+    )
+    differences: Differences = Field(
+        default=Differences.TWO_SIDED,
+        description="TwoSided compares losses on both sides, OneSided each with the loss in the middle.",
+    )
+    shared_batch: bool = Field(
+        default=False, description="All directions of a step on one batch, not each on its own."
+    )
+    points_per_pass: int = Field(
+        default=1,
+        ge=1,
+        le=512,
+        description="Points whose losses are measured in one forward pass, on copies of the batch.",
+    )
+    normalise: bool = Field(
+        default=False,
+        description="Divide the scalars by the round's standard deviation, as FZOO does.",
+    )
     weighting: Weighting = Field(
         default=Weighting.MEAN,
         description="Weight of a direction: Mean 1/n, Sqrt 1/sqrt(n), Sum 1.",
@@ -44,9 +106,16 @@ class Settings(MethodSettings):
         default=True,
         description="Multiply the learning rate by min(n, 16), n = directions in the step.",
     )
+    momentum: Decimal = Field(
+        default="0", description="Share of the last step that is repeated; 0 turns it off."
+    )
     weight_decay: Decimal = Field(default="0", description="Decoupled weight decay.")
+    code: Code = Field(
+        default=Code.BYTE,
+        description="Of a scalar: Byte rounds, StochasticByte at random, Sign is one bit.",
+    )
     clip_median: Decimal = Field(
-        default="0",
+        default="10",
         description="Clip scalars to this multiple of the round's median magnitude; 0 turns it off.",
     )
     late_rounds: int = Field(

@@ -1,8 +1,9 @@
-"""What a closed round does to the parameters: a pure function of the log, equal on every peer."""
+"""What closed rounds do to the parameters: a pure function of the log, equal on every peer."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final, NamedTuple
@@ -10,11 +11,12 @@ from typing import Final, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from haversack_trainer.exchange.log import ClosedRound
+from haversack_trainer.exchange.log import ClosedRound, Payload
 
 from . import codec
-from .directions import Term, add, key
-from .settings import Settings, Weighting
+from .directions import Directions, Term
+from .settings import LEAST_FOR_SPREAD, Code, Settings, Weighting
+from .words import key
 
 MAX_SCALING: Final = 16
 """The learning rate grows with the number of directions up to here; more than that was not stable."""
@@ -32,59 +34,79 @@ class Scalar(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """``theta <- theta · shrink + sum of terms``, in the order of (round, peer, direction)."""
+    """``theta <- theta·shrink + sum of terms``, in the order of (round, peer, direction); with a velocity v,
+    ``v <- v·momentum + sum of terms`` and ``theta <- theta·shrink + v``."""
 
     shrink: float
     terms: tuple[Term, ...]
+    momentum: float = 0.0
 
-    def apply(self, theta: Tensor) -> None:
-        """In place; bit for bit the same on every device."""
+    def apply(
+        self, theta: Tensor, start: int, directions: Directions, velocity: Tensor | None = None
+    ) -> None:
+        """To the vector's piece from ``start``, in place; bit for bit the same on every device.
+
+        Every operation is rounded by itself: nothing here may be fused into a multiply-add.
+        """
         if self.shrink != 1.0:
             theta *= self.shrink
-        add(theta, self.terms)
+        if velocity is None:
+            directions.add(theta, start, self.terms)
+            return
+        velocity *= self.momentum
+        directions.add(velocity, start, self.terms)
+        theta += velocity
 
 
-def scalars(closed: ClosedRound, directions: int, late_rounds: int = 0) -> list[Scalar]:
+def scalars(closed: ClosedRound, settings: Settings) -> list[Scalar]:
     """The round's valid scalars, by (round, peer, direction): the codes' values, for their senders, too.
 
-    A payload that has not one code for each of the ``directions`` is INVALID as a whole. One that came late,
-    by at most ``late_rounds``, belongs to the directions of its own round: under any others it would be noise.
+    A payload that has not one code for each direction is INVALID as a whole. One that came late, by at most
+    ``lateRounds``, belongs to the directions of its own round: under any others it would be noise.
     """
     payloads = [(closed.round, payload) for payload in closed.payloads]
     payloads += [
         (late.round, late.payload)
         for late in closed.late
-        if closed.round - late.round <= late_rounds
+        if closed.round - late.round <= settings.late_rounds
     ]
     return sorted(
         Scalar(number, payload.peer, direction, value)
         for number, payload in payloads
-        if len(payload.body) == directions
-        for direction, value in enumerate(codec.decode(payload.aux, payload.body))
+        for direction, value in enumerate(_decoded(payload, settings))
         if value is not None
     )
 
 
+def _decoded(payload: Payload, settings: Settings) -> Sequence[float | None]:
+    count = settings.directions
+    if settings.code is Code.SIGN:
+        return codec.decode_signs(payload.body, count) or ()
+    return codec.decode(payload.aux, payload.body) if len(payload.body) == count else ()
+
+
 def update_of(closed: ClosedRound, seed: int, settings: Settings) -> Update:
     """One descent step along the round's directions, and along those of late scalars, which count as much."""
-    measured = scalars(closed, settings.directions, settings.late_rounds)
+    momentum = _fp32(float(settings.momentum))
+    measured = _evened(scalars(closed, settings), settings)
     count = len(measured)
     if not count:
-        return Update(1.0, ())
+        return Update(1.0, (), momentum)
     rate = float(settings.learning_rate)
     if settings.scale_with_peers:
         rate *= min(count, MAX_SCALING)
     step = rate * _weight(settings.weighting, count)
-    limit = _limit(measured, float(settings.clip_median))
     return Update(
         _fp32(1 - rate * float(settings.weight_decay)),
         tuple(
             Term(
                 key(seed, scalar.round, scalar.peer, scalar.direction),
-                _fp32(-step * min(max(scalar.value, -limit), limit)),
+                _fp32(-step * scalar.value),
+                scalar.round,
             )
             for scalar in measured
         ),
+        momentum,
     )
 
 
@@ -98,10 +120,23 @@ def _weight(weighting: Weighting, count: int) -> float:
             return 1.0
 
 
-def _limit(measured: list[Scalar], multiple: float) -> float:
-    if not multiple:
-        return math.inf
-    return multiple * median(abs(scalar.value) for scalar in measured)
+def _evened(measured: list[Scalar], settings: Settings) -> list[Scalar]:
+    """Clipped against what one peer could claim, then without the losses' own scale."""
+    if multiple := float(settings.clip_median):
+        limit = multiple * median(abs(scalar.value) for scalar in measured or [Scalar(0, 0, 0, 0)])
+        measured = [s._replace(value=min(max(s.value, -limit), limit)) for s in measured]
+    if not settings.normalise:
+        return measured
+    deviation = _deviation([scalar.value for scalar in measured])
+    return [s._replace(value=s.value / deviation) for s in measured] if deviation else []
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Standard deviation, 0 where there is none. Sums are exact (``fsum``), so that it is the same everywhere."""
+    if len(values) < LEAST_FOR_SPREAD:
+        return 0.0
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def _fp32(value: float) -> float:
