@@ -21,9 +21,10 @@ from typing import Any, Final
 
 from bench.figures import spread, write
 
+from haversack_trainer.contract.adapter import AdapterSpec, LoraSpec
 from haversack_trainer.contract.cards import METHODS
 from haversack_trainer.contract.jobfile import JobFile
-from haversack_trainer.contract.spec import AdapterSpec, Footprint, LoraSpec
+from haversack_trainer.contract.spec import Footprint
 from haversack_trainer.contract.weights import weights_of
 
 STEPS: Final = 5

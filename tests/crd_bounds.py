@@ -28,10 +28,13 @@ class Bound:
         return self.path.replace("[]", "[0]").replace("{}", ".key")
 
 
-SAMPLES: Final = {"spec.pools[].tolerations[]": {"operator": "Exists"}}
+SAMPLES: Final[dict[str, Any]] = {
+    "spec.pools[].tolerations[]": {"operator": "Exists"},
+    "spec.dataset.prompt": {"template": "{text}", "verbalisers": {"yes": "y", "no": "n"}},
+}
 """Objects that need more than the fields they require."""
-QUANTITIES: Final = {"cpu": "1", "memory": "1Mi"}
-"""By the field's name: only a rule knows what a quantity may be."""
+QUANTITIES: Final = {"cpu": "1", "memory": "1Mi", "template": "{text}"}
+"""By the field's name: only a rule knows what a quantity or a template may be."""
 
 
 def bounds(schema: Schema, path: str) -> Iterator[Bound]:
@@ -64,6 +67,11 @@ def a_value(schema: Schema) -> Any:
         texts = (a_text(schema, length) for length in (3, 8, 12))
         return next(text for text in texts if text and len(text) >= schema.get("minLength", 0))
     if schema["type"] == "object":
+        if "additionalProperties" in schema:
+            values = schema["additionalProperties"]
+            return {
+                f"k{number}": a_value(values) for number in range(schema.get("minProperties", 0))
+            }
         properties = schema.get("properties", {})
         return {name: a_value(properties[name]) for name in schema.get("required", ())}
     if schema["type"] == "array":
@@ -109,6 +117,9 @@ def _object(schema: Schema, path: str) -> Iterator[Bound]:
         most = schema["maxProperties"]
         labels = {f"k{number}": "v" for number in range(most)}
         yield Bound(path, "maxProperties", labels, {**labels, "more": "v"})
+        if "minProperties" in schema:
+            fewest = a_value(schema)
+            yield Bound(path, "minProperties", fewest, dict(list(fewest.items())[1:]))
         yield from bounds(schema["additionalProperties"], f"{path}{{}}")
         return
     yield Bound(path, "unknown", whole, {**whole, "nonsense": 1})

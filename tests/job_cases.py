@@ -20,7 +20,7 @@ from haversack_operator.api.crd import job_definition
 from haversack_operator.api.faults import InvalidSpec
 from haversack_operator.api.job import JobSpec
 from haversack_operator.api.parse import broken_rules
-from haversack_operator.api.rules import Rule
+from haversack_operator.api.rule import Rule
 from haversack_operator.api.schema import Schema, at
 
 BASE: Final[dict[str, Any]] = {
@@ -83,7 +83,7 @@ def put(whole: dict[str, Any], schema: Schema, path: str, value: Any) -> None:
             target[key] = (
                 [SAMPLES[f"{here}[]"].copy()]
                 if f"{here}[]" in SAMPLES
-                else a_value(at(schema, here))
+                else copy.deepcopy(SAMPLES.get(here)) or a_value(at(schema, here))
             )
         target = target[key]
 
@@ -120,6 +120,9 @@ def _flex(scheme: str) -> Edits:
 
 
 _CONTEXTS: Final[dict[str, Edits]] = {
+    "spec.dataset.prompt": _SPEAKER,
+    "spec.dataset.promptColumn": {**_SPEAKER, "spec.dataset.completionColumn": "answer"},
+    "spec.dataset.completionColumn": {**_SPEAKER, "spec.dataset.promptColumn": "question"},
     f"{_PART}.alpha": {f"{_PART}.type": "Dirichlet"},
     f"{_PART}.shardsPerPeer": {f"{_PART}.type": "Shards"},
     f"{_PART}.column": {f"{_PART}.type": "ByColumn"},

@@ -12,6 +12,7 @@ from address_cases import ADDRESS_CASES
 from admin_client import Answer
 from control_plane import ControlPlane
 from crd_bounds import Bound, a_value, bounds
+from dataset_cases import DATASET_CASES
 from job_cases import BASE, RULE_CASES, Case, bound_cases, edited, job_schema, put
 from method_cases import METHOD_CASES
 from pool_cases import POOL_CASES
@@ -25,7 +26,7 @@ from haversack_operator.api.schema import Schema, at
 pytestmark = pytest.mark.cluster
 
 GROUP = "/apis/haversack.dev/v1alpha1/namespaces/default"
-ALL_RULE_CASES = (*RULE_CASES, *ADDRESS_CASES, *METHOD_CASES, *POOL_CASES)
+ALL_RULE_CASES = (*RULE_CASES, *ADDRESS_CASES, *DATASET_CASES, *METHOD_CASES, *POOL_CASES)
 DRY = "dryRun=All&fieldValidation=Strict"
 PLAN_SCHEMA: Schema = plan_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 PLAN: dict[str, Any] = {

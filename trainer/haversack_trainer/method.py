@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from haversack_trainer.contract.adapter import AdapterSpec
 from haversack_trainer.contract.cards import MethodCard
-from haversack_trainer.contract.spec import AdapterSpec
 from haversack_trainer.exchange.base import Outgoing, Swap
 from haversack_trainer.exchange.log import ClosedRound
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from haversack_trainer.contract.adapter import AdapterSpec
 from haversack_trainer.contract.base import SUBDOMAIN, VISIBLE, Frozen, Name, ObjectName
 from haversack_trainer.contract.spec import (
-    AdapterSpec,
     CheckpointSpec,
     DatasetSpec,
     EvaluationSpec,

@@ -16,7 +16,8 @@ from pydantic.alias_generators import to_snake
 from haversack_operator.api import names
 from haversack_operator.api.faults import InvalidSpec, describe, quote
 from haversack_operator.api.job import MAX_NAME_LENGTH, NAME_PATTERN, NAME_WORDS, JobSpec
-from haversack_operator.api.rules import METHOD_RULES, RULES, Rule
+from haversack_operator.api.rule import Rule
+from haversack_operator.api.rules import METHOD_RULES, RULES
 from haversack_operator.api.schema import without_nulls
 from haversack_trainer.contract.cards import METHODS, MethodCard, MethodSettings
 from haversack_trainer.contract.jobfile import MethodChoice

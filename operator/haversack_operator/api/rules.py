@@ -8,31 +8,16 @@ accepted and rejected objects is run against both (tests/cluster/test_crd_rules.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from haversack_operator.api.dataset_rules import DATASET_RULES
 from haversack_operator.api.job import LABEL_KEY_PATTERN, MAX_PEERS, JobSpec
 from haversack_operator.api.ranges import CPU, MEMORY
-from haversack_trainer.contract.base import SUBDOMAIN, VISIBLE, cel
+from haversack_operator.api.rule import Rule
+from haversack_trainer.contract.adapter import AdapterType
+from haversack_trainer.contract.base import SUBDOMAIN, VISIBLE
 from haversack_trainer.contract.cards import METHODS, MethodCard
-from haversack_trainer.contract.spec import AdapterType, DataFormat, PartitionType, Task
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One rule on the object at ``path``; ``[]`` stands for each item of a list."""
-
-    path: str
-    cel: str
-    holds: Callable[[Any], bool]
-    message: str
-    """Names the field below ``path`` and says what to change."""
-
-    def validation(self) -> dict[str, str]:
-        """The entry in ``x-kubernetes-validations``."""
-        return cel(self.cel, self.message)
-
+from haversack_trainer.contract.spec import Task
 
 _ADDRESS: Final = (
     r"(s3://[a-z0-9][-a-z0-9.]+|hf://[A-Za-z0-9][-A-Za-z0-9_.]*"
@@ -64,17 +49,8 @@ def _replicas(spec: JobSpec) -> int:
     return sum(pool.peers.replicas for pool in spec.pools)
 
 
-def _has_labels(spec: JobSpec) -> bool:
-    return spec.model.task in (Task.SEQUENCE_CLASSIFICATION, Task.IMAGE_CLASSIFICATION)
-
-
 def _at_least_minimum(spec: JobSpec) -> bool:
     return sum(pool.peers.min for pool in spec.pools) <= spec.placement.min_peers
-
-
-def _one_size_per_peer(spec: JobSpec) -> bool:
-    sizes = spec.dataset.partition.sizes
-    return sizes is None or len(sizes) == _replicas(spec)
 
 
 def _deterministic(card: MethodCard) -> Rule:
@@ -115,7 +91,7 @@ _ADDRESSES: Final = (
     ),
 )
 
-_MODEL_AND_DATA: Final = (
+_MODEL: Final = (
     Rule(
         "spec.model",
         "!has(self.revision) || self.uri.startsWith('hf://')",
@@ -133,62 +109,6 @@ _MODEL_AND_DATA: Final = (
         ),
         "footprint.vocabularySize: a language model's logits take memory by it; write vocab_size "
         "of the model's config.json",
-    ),
-    Rule(
-        "spec.dataset.partition",
-        "!has(self.alpha) || (self.type == 'Dirichlet' && double(self.alpha) > 0.0)",
-        lambda part: (
-            part.alpha is None or (part.type is PartitionType.DIRICHLET and float(part.alpha) > 0)
-        ),
-        "alpha: goes with type Dirichlet and is above 0; remove it or change the type",
-    ),
-    Rule(
-        "spec.dataset.partition",
-        "!has(self.shardsPerPeer) || self.type == 'Shards'",
-        lambda part: part.shards_per_peer is None or part.type is PartitionType.SHARDS,
-        "shardsPerPeer: goes with type Shards; remove it or change the type",
-    ),
-    Rule(
-        "spec.dataset.partition",
-        "has(self.column) == (self.type == 'ByColumn')",
-        lambda part: (part.column is not None) == (part.type is PartitionType.BY_COLUMN),
-        "column: goes with type ByColumn, which needs it; add or remove it, or change the type",
-    ),
-    Rule(
-        "spec.dataset.partition",
-        "has(self.sizes) == (self.type == 'Sizes')",
-        lambda part: (part.sizes is not None) == (part.type is PartitionType.SIZES),
-        "sizes: goes with type Sizes, which needs it; add or remove it, or change the type",
-    ),
-    Rule(
-        "spec",
-        "!has(self.dataset.partition.sizes) || size(self.dataset.partition.sizes) "
-        "== self.pools.map(p, p.peers.replicas).sum()",
-        _one_size_per_peer,
-        "dataset.partition.sizes: write one size per peer, as many as all pools' peers.replicas "
-        "together",
-    ),
-    Rule(
-        "spec",
-        "!(self.dataset.partition.type in ['Dirichlet', 'Shards']) "
-        "|| self.model.task.endsWith('Classification')",
-        lambda spec: (
-            spec.dataset.partition.type not in (PartitionType.DIRICHLET, PartitionType.SHARDS)
-            or _has_labels(spec)
-        ),
-        "dataset.partition.type: Dirichlet and Shards split by label, which only classification "
-        "has; use IID, ByColumn or Sizes",
-    ),
-    Rule(
-        "spec",
-        "self.dataset.format != 'Text' || (!self.model.task.endsWith('Classification') "
-        "&& self.dataset.partition.type != 'ByColumn')",
-        lambda spec: (
-            spec.dataset.format is not DataFormat.TEXT
-            or not (_has_labels(spec) or spec.dataset.partition.type is PartitionType.BY_COLUMN)
-        ),
-        "dataset.format: Text has neither labels nor columns; use JSONL or CSV for "
-        "classification and for partition ByColumn",
     ),
 )
 
@@ -284,7 +204,7 @@ _POOLS: Final = (
     ),
 )
 
-RULES: Final[tuple[Rule, ...]] = _ADDRESSES + _MODEL_AND_DATA + _TRAINING + _POOLS
+RULES: Final[tuple[Rule, ...]] = _ADDRESSES + _MODEL + DATASET_RULES + _TRAINING + _POOLS
 
 METHOD_RULES: Final = tuple(
     Rule(f"spec.method.{card.member}", check.cel, check.holds, check.message)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from address_cases import ADDRESS_CASES
+from dataset_cases import DATASET_CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from job_cases import BASE, RULE_CASES, Case, bound_cases, edited
@@ -19,7 +20,7 @@ from haversack_operator.api.faults import InvalidSpec
 from haversack_operator.api.parse import method_choice, parse_spec
 from haversack_trainer.contract.cards import METHODS
 
-CASES = [*RULE_CASES, *ADDRESS_CASES, *METHOD_CASES, *POOL_CASES, *bound_cases()]
+CASES = [*RULE_CASES, *ADDRESS_CASES, *DATASET_CASES, *METHOD_CASES, *POOL_CASES, *bound_cases()]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

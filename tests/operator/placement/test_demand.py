@@ -8,8 +8,9 @@ import pytest
 
 from haversack_operator.api.job import JobSpec
 from haversack_operator.placement.demand import demand_of
+from haversack_trainer.contract.adapter import AdapterSpec
 from haversack_trainer.contract.cards import METHODS
-from haversack_trainer.contract.spec import AdapterSpec, Footprint
+from haversack_trainer.contract.spec import Footprint
 from haversack_trainer.contract.weights import weights_of
 
 MINILM = {"parameters": 22_700_000, "hiddenSize": 384, "numLayers": 6}

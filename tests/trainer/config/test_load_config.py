@@ -196,6 +196,46 @@ def test_language_models_have_no_classes_to_skew(tmp_path: Path, partition: str)
     assert f"dataset.partition {partition} needs classes" in refused(environment(tmp_path, job))
 
 
+@pytest.mark.parametrize(
+    ("task", "dataset", "word"),
+    [
+        (
+            "SequenceClassification",
+            {"prompt": {"template": "{text}"}},
+            "is for CausalLM and MaskedLM",
+        ),
+        ("CausalLM", {"prompt": {"template": "It was"}}, "must hold {text} once"),
+        (
+            "CausalLM",
+            {"prompt": {"template": "{text} {answer}"}},
+            "holds {answer} once for MaskedLM",
+        ),
+        ("MaskedLM", {"prompt": {"template": "{text}"}}, "holds {answer} once for MaskedLM"),
+        ("CausalLM", {"promptColumn": "q"}, "go together"),
+        ("MaskedLM", {"promptColumn": "q", "completionColumn": "a"}, "is for CausalLM"),
+        ("CausalLM", {"format": "Text", "prompt": {"template": "{text}"}}, "has no labels"),
+        (
+            "CausalLM",
+            {"format": "Text", "promptColumn": "q", "completionColumn": "a"},
+            "promptColumn needs columns",
+        ),
+    ],
+)
+def test_prompts_and_completions_are_for_some_tasks(
+    tmp_path: Path, task: str, dataset: dict[str, Any], word: str
+) -> None:
+    job = job_with("model.task", task)
+    if "prompt" in dataset:
+        dataset["prompt"]["verbalisers"] = {"good": " great", "bad": " bad"}
+    job["dataset"] |= dataset
+    assert word in refused(environment(tmp_path, job))
+
+
+def test_all_weights_have_no_settings_of_lora(tmp_path: Path) -> None:
+    job = job_with("adapter", {"type": "Full", "lora": {}})
+    assert "adapter.lora belongs to type LoRA, not Full" in refused(environment(tmp_path, job))
+
+
 def test_plain_text_has_one_column(tmp_path: Path) -> None:
     job = job_with("dataset.format", "Text")
     job["model"]["task"] = "MaskedLM"

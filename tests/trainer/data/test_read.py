@@ -168,3 +168,54 @@ def test_a_datasets_folder_is_read_or_its_extra_is_named(tmp_path: Path) -> None
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"was not written by datasets.save_to_disk"):
         reading(tmp_path / "empty", format="Folder")
+
+
+WORDS = {"9": " nine", "10": " ten"}
+PROMPT = {"template": "{text} It is", "verbalisers": WORDS}
+
+
+def test_a_prompt_makes_a_language_models_samples_labelled(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", GOOD)
+    assert reading(path, SPEAK, prompt=PROMPT).digest == reading(path).digest
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            {"9": " nine", "8": " eight"},
+            "class '10' of column 'label' has no word in dataset.prompt",
+        ),
+        ({**WORDS, "8": " eight"}, "has a word for '8', which no sample has"),
+    ],
+)
+def test_words_and_classes_belong_together(
+    tmp_path: Path, words: dict[str, str], message: str
+) -> None:
+    path = write(tmp_path / "a.jsonl", GOOD)
+    with pytest.raises(DataError, match=message):
+        reading(path, SPEAK, prompt={"template": "{text}", "verbalisers": words})
+
+
+def test_a_held_out_set_may_lack_a_class_but_not_add_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", lines({"text": "one", "label": 9}))
+    held_out = reading(path, SPEAK, ("10", "9"), prompt=PROMPT)
+    assert held_out.labels is not None
+    assert held_out.labels.tolist() == [1]
+    with pytest.raises(DataError, match="class '9' is not in the training data"):
+        reading(path, SPEAK, ("10", "8"), prompt=PROMPT)
+
+
+def test_prompts_stay_together_and_completions_tell_data_apart(tmp_path: Path) -> None:
+    columns = {"promptColumn": "q", "completionColumn": "a"}
+    rows = [{"q": "one", "a": "1"}, {"q": "one", "a": "un"}, {"q": "two", "a": "2"}]
+    samples = reading(write(tmp_path / "a.jsonl", lines(*rows)), SPEAK, **columns)
+    first, second, third = samples.input_keys
+    assert first == second != third
+    assert samples.labels is None
+    rows[1]["a"] = "uno"
+    other = reading(write(tmp_path / "b.jsonl", lines(*rows)), SPEAK, **columns)
+    assert other.digest != samples.digest
+    broken = write(tmp_path / "c.jsonl", lines({"q": "one", "a": " "}))
+    with pytest.raises(DataError, match=r"c.jsonl, line 1: column 'a' must be a text"):
+        reading(broken, SPEAK, **columns)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from haversack_trainer.contract.adapter import AdapterSpec, LoraSpec
 from haversack_trainer.contract.cards import METHODS, MethodCard
-from haversack_trainer.contract.spec import AdapterSpec, LoraSpec
 from haversack_trainer.method import Unsuited, check_suited
 
 WITH_DROPOUT = AdapterSpec(lora=LoraSpec(dropout="0.1"))

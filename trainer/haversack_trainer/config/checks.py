@@ -6,18 +6,19 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
+from haversack_trainer.contract.adapter import AdapterType
 from haversack_trainer.contract.jobfile import JobFile
+from haversack_trainer.contract.prompt import ANSWER, TEXT
 from haversack_trainer.contract.spec import (
-    AdapterType,
     DataFormat,
     PartitionSpec,
     PartitionType,
     Task,
+    has_labels,
 )
 
 from .errors import ConfigError
 
-LABELLED: Final = frozenset({Task.SEQUENCE_CLASSIFICATION, Task.IMAGE_CLASSIFICATION})
 _OPTION_OF: Final = {
     "alpha": PartitionType.DIRICHLET,
     "shards_per_peer": PartitionType.SHARDS,
@@ -29,7 +30,14 @@ _ALIAS: Final = {"shards_per_peer": "shardsPerPeer"}
 
 def check_job(job: JobFile) -> None:
     """Raises ``ConfigError`` with the first thing that cannot work."""
-    for fault in (*_peers(job), *_training(job), *_dataset(job), *_partition(job)):
+    for fault in (
+        *_peers(job),
+        *_training(job),
+        *_prompt(job),
+        *_completion(job),
+        *_dataset(job),
+        *_partition(job),
+    ):
         raise ConfigError(fault)
 
 
@@ -54,12 +62,39 @@ def _training(job: JobFile) -> Iterator[str]:
         yield "model.revision is for hf:// addresses only; remove it"
 
 
+def _prompt(job: JobFile) -> Iterator[str]:
+    task, prompt = job.model.task, job.dataset.prompt
+    if prompt is None:
+        return
+    if task not in {Task.CAUSAL_LM, Task.MASKED_LM}:
+        yield f"dataset.prompt is for CausalLM and MaskedLM, not {task}; remove it or change the task"
+    if prompt.template.count(TEXT) != 1:
+        yield f"dataset.prompt.template must hold {TEXT} once, where the sample's text goes"
+    if prompt.template.count(ANSWER) != (1 if task is Task.MASKED_LM else 0):
+        yield (
+            f"dataset.prompt.template holds {ANSWER} once for MaskedLM, where the mask goes, and not at all "
+            "for CausalLM, whose answer follows; correct it"
+        )
+
+
+def _completion(job: JobFile) -> Iterator[str]:
+    data = job.dataset
+    if (data.prompt_column is None) != (data.completion_column is None):
+        yield "dataset.promptColumn and dataset.completionColumn go together; add the other or remove both"
+    elif data.prompt_column is not None and (
+        data.prompt is not None or job.model.task is not Task.CAUSAL_LM
+    ):
+        yield "dataset.promptColumn is for CausalLM without dataset.prompt; remove it or change model.task"
+
+
 def _dataset(job: JobFile) -> Iterator[str]:
     task, data = job.model.task, job.dataset
     if data.format is not DataFormat.TEXT:
         return
-    if task in LABELLED:
+    if has_labels(task, data):
         yield f"dataset.format Text has no labels, which {task} needs; use JSONL or CSV"
+    if data.prompt_column is not None:
+        yield "dataset.promptColumn needs columns, dataset.format Text has none; use JSONL or CSV"
     if data.text_column != "text":
         yield f"dataset.textColumn is {data.text_column!r}, but Text has the one column 'text'"
     if data.partition.type is PartitionType.BY_COLUMN:
@@ -72,8 +107,8 @@ def _partition(job: JobFile) -> Iterator[str]:
         if getattr(spec, option) is not None and spec.type is not owner:
             name = _ALIAS.get(option, option)
             yield f"dataset.partition.{name} belongs to type {owner}, not {spec.type}; remove it"
-    if spec.type in {PartitionType.DIRICHLET, PartitionType.SHARDS} and (
-        job.model.task not in LABELLED
+    if spec.type in {PartitionType.DIRICHLET, PartitionType.SHARDS} and not has_labels(
+        job.model.task, job.dataset
     ):
         yield f"dataset.partition {spec.type} needs classes, {job.model.task} has none; use IID or Sizes"
     yield from _own_option(spec, job.num_peers)

@@ -6,16 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
+from .adapter import AdapterSpec
 from .base import Frozen
-from .spec import (
-    AdapterSpec,
-    CheckpointSpec,
-    DatasetSpec,
-    EvaluationSpec,
-    ModelSpec,
-    StorageSpec,
-    TrainingSpec,
-)
+from .spec import CheckpointSpec, DatasetSpec, EvaluationSpec, ModelSpec, StorageSpec, TrainingSpec
 
 
 class MethodChoice(Frozen):

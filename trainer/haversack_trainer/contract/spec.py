@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from .base import UNSEEN, VISIBLE, Decimal, Frozen, ObjectName
+from .prompt import PromptSpec
 
 Uri = Annotated[
     str, Field(pattern=f"^(s3|hf|pvc|file)://{VISIBLE}+$", min_length=8, max_length=1024)
@@ -27,6 +28,9 @@ class Task(StrEnum):
     IMAGE_CLASSIFICATION = "ImageClassification"
     CAUSAL_LM = "CausalLM"
     MASKED_LM = "MaskedLM"
+
+
+CLASSIFICATION: Final = frozenset({Task.SEQUENCE_CLASSIFICATION, Task.IMAGE_CLASSIFICATION})
 
 
 class SecretRef(Frozen):
@@ -138,7 +142,19 @@ class DatasetSpec(Frozen):
         default="text", description="Column with the text (or the image's pixels)."
     )
     label_column: ColumnName = Field(
-        default="label", description="Column with the class; classification only."
+        default="label", description="Column with the class; classification and prompt only."
+    )
+    prompt: PromptSpec | None = Field(
+        default=None,
+        description="CausalLM and MaskedLM: classify by the words that the model would say.",
+    )
+    prompt_column: ColumnName | None = Field(
+        default=None,
+        description="CausalLM: column with a prompt, instead of textColumn; goes with completionColumn.",
+    )
+    completion_column: ColumnName | None = Field(
+        default=None,
+        description="CausalLM: column with what follows the prompt; only its tokens count in the loss.",
     )
     max_length: int = Field(
         default=128, ge=4, le=131_072, description="Samples are cut to this many tokens."
@@ -149,41 +165,9 @@ class DatasetSpec(Frozen):
     )
 
 
-class LoraSpec(Frozen):
-    """LoRA's hyper-parameters (Hu et al., arXiv 2106.09685)."""
-
-    rank: int = Field(default=8, ge=1, le=512, description="Rank r of the update B·A.")
-    alpha: int = Field(
-        default=16, ge=1, le=4096, description="Scale: the update is (alpha/rank)·B·A."
-    )
-    dropout: Decimal = Field(default="0", description="Dropout before A, 0 to 1.")
-    target_modules: list[Annotated[str, Field(min_length=1, max_length=128)]] | None = Field(
-        default=None,
-        min_length=1,
-        max_length=64,
-        description="Names of the linear layers that get an adapter. Default: query and value projections.",
-    )
-
-
-class AdapterType(StrEnum):
-    LORA = "LoRA"
-    FULL = "Full"
-
-
-class AdapterSpec(Frozen):
-    """What is trained."""
-
-    type: AdapterType = Field(
-        default=AdapterType.LORA,
-        description="LoRA: low-rank factors on a frozen model; Full: all of the model's weights, in "
-        "fp32, published as a whole model.",
-    )
-    lora: LoraSpec | None = Field(default=None, description="Settings of type LoRA.")
-
-    @property
-    def lora_or_default(self) -> LoraSpec:
-        """The settings, where the job has none the default ones."""
-        return self.lora or LoraSpec()
+def has_labels(task: Task, dataset: DatasetSpec) -> bool:
+    """Whether the job's samples have classes."""
+    return task in CLASSIFICATION or dataset.prompt is not None
 
 
 class TrainingSpec(Frozen):

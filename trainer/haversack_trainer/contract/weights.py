@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .spec import AdapterSpec, AdapterType, Footprint
+from .adapter import AdapterSpec, AdapterType
+from .spec import Footprint
 
 FLOAT_BYTES: Final = 4
 DEFAULT_NUM_TARGETS: Final = 2

@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from haversack_trainer.contract.spec import DatasetSpec, PartitionType, Task
+from haversack_trainer.contract.prompt import PromptSpec
+from haversack_trainer.contract.spec import DatasetSpec, PartitionType, Task, has_labels
 
 from .rows import Row, rows
-from .samples import DataError, Pixels, Samples
+from .samples import DataError, Exchange, Pixels, Samples
 
 MIN_CLASSES: Final = 2
-CLASSIFICATION: Final = frozenset({Task.SEQUENCE_CLASSIFICATION, Task.IMAGE_CLASSIFICATION})
 
 
 def read(
@@ -29,10 +29,17 @@ def read(
     found = list(rows(spec.format, path))
     if not found:
         raise DataError(f"{path} holds no samples; correct dataset.uri or dataset.format")
-    is_image = task is Task.IMAGE_CLASSIFICATION
-    inputs = tuple((_pixels if is_image else _text)(row, spec.text_column) for row in found)
+    inputs = tuple(_input(row, spec, task) for row in found)
     samples = Samples(inputs, groups=_groups(spec, found, is_training=classes is None))
-    return _labelled(samples, spec, found, classes) if task in CLASSIFICATION else samples
+    return _labelled(samples, spec, found, classes) if has_labels(task, spec) else samples
+
+
+def _input(row: Row, spec: DatasetSpec, task: Task) -> Any:
+    if task is Task.IMAGE_CLASSIFICATION:
+        return _pixels(row, spec.text_column)
+    if spec.prompt_column is not None and spec.completion_column is not None:
+        return Exchange(_text(row, spec.prompt_column), _text(row, spec.completion_column))
+    return _text(row, spec.text_column)
 
 
 def _labelled(
@@ -45,12 +52,27 @@ def _labelled(
             f"column {spec.label_column!r} has the one class {classes[0]!r} in all {len(names)} samples; "
             "a classifier needs two or more"
         )
+    if spec.prompt is not None and known is None:
+        _check_words(spec.prompt, spec.label_column, classes)
     number = {name: i for i, name in enumerate(classes)}
     for row, name in zip(found, names, strict=True):
         if name not in number:
             raise DataError(f"{row.place}: class {name!r} is not in the training data")
     labels = np.array([number[name] for name in names], np.int64)
     return Samples(samples.inputs, classes, labels, samples.groups)
+
+
+def _check_words(prompt: PromptSpec, column: str, classes: Sequence[str]) -> None:
+    """Each class has a word, and each word a class."""
+    if wordless := sorted(set(classes) - prompt.verbalisers.keys()):
+        raise DataError(
+            f"class {wordless[0]!r} of column {column!r} has no word in dataset.prompt.verbalisers; add one"
+        )
+    if unused := sorted(prompt.verbalisers.keys() - set(classes)):
+        raise DataError(
+            f"dataset.prompt.verbalisers has a word for {unused[0]!r}, which no sample has in column "
+            f"{column!r}; remove it or correct the data"
+        )
 
 
 def _groups(

@@ -6,13 +6,20 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
 Pixels = NDArray[np.float32]
+
+
+class Exchange(NamedTuple):
+    """What a model is asked, and what it should say."""
+
+    prompt: str
+    completion: str
 
 
 class DataError(Exception):
@@ -24,7 +31,8 @@ class Samples:
     """What a model is trained or judged on."""
 
     inputs: tuple[Any, ...]
-    """Texts (``str``), or images as arrays of floats (``Pixels``)."""
+    """Texts (``str``), prompts with their completions (``Exchange``), or images as arrays of floats
+    (``Pixels``)."""
     classes: tuple[str, ...] = ()
     """Names of the classes, sorted as strings; empty where there are no labels."""
     labels: Indices | None = None
@@ -46,7 +54,8 @@ class Samples:
 
     @cached_property
     def input_keys(self) -> tuple[bytes, ...]:
-        """For each sample a sha256 of its input: equal where the input is, also across files."""
+        """For each sample a sha256 of its input, without the answer: equal where the input is, also
+        across files."""
         return tuple(hashlib.sha256(_bytes(value)).digest() for value in self.inputs)
 
     @cached_property
@@ -56,14 +65,19 @@ class Samples:
         for part in (*self.classes, "", *(self.groups or ())):
             whole.update(hashlib.sha256(part.encode()).digest())
         for i, key in enumerate(self.input_keys):
-            whole.update(hashlib.sha256(key + self._class_name(i).encode()).digest())
+            whole.update(hashlib.sha256(key + self._answer(i)).digest())
         return whole.hexdigest()
 
-    def _class_name(self, index: int) -> str:
-        return "" if self.labels is None else self.classes[self.labels[index]]
+    def _answer(self, index: int) -> bytes:
+        asked = self.inputs[index]
+        if isinstance(asked, Exchange):
+            return asked.completion.encode("utf-8", "surrogatepass")
+        return b"" if self.labels is None else self.classes[self.labels[index]].encode()
 
 
-def _bytes(value: str | Pixels) -> bytes:
+def _bytes(value: str | Exchange | Pixels) -> bytes:
+    if isinstance(value, Exchange):
+        value = value.prompt
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass")
     return repr(value.shape).encode() + np.ascontiguousarray(value, "<f4").tobytes()

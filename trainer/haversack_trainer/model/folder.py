@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,8 @@ class AdapterFolder:
     """``peft.LoraConfig``, with the base model's address."""
     has_labels: bool
     """True if the classes' names must be restorable: the model's config is then written beside."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """Further files, name and text."""
 
     @property
     def text(self) -> str:
@@ -52,6 +54,8 @@ class AdapterFolder:
         save_file(dict(state), folder / WEIGHTS, metadata={"format": "pt"})
         if self.has_labels:
             (folder / "config.json").write_text(_canonical_json(model_config.to_dict()))
+        for name, text in self.notes.items():
+            (folder / name).write_text(text)
 
     @contextmanager
     def loaded(self, model: Any, folder: Path) -> Iterator[None]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from haversack_trainer.contract.jobfile import JobFile
 from haversack_trainer.contract.spec import Task
 
+from .completions import Completions
 from .errors import THIRD_PARTY, ModelError, first_line
+from .prompts import CausalPrompt, MaskedPrompt, prompted
 from .tasks import (
     CausalLanguage,
     ImageClassification,
@@ -21,14 +24,21 @@ from .tasks import (
 _VOCABULARIES: Final = ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken")
 
 
-def task_head(job: JobFile, path: Path, config: Any) -> TaskHead:
+def task_head(job: JobFile, path: Path, config: Any, labels: Sequence[str]) -> TaskHead:
     """The head of the job's task; gives ``config`` a pad token where it has none. Raises ``ModelError``."""
-    task = job.model.task
+    task, data = job.model.task, job.dataset
     if task is Task.IMAGE_CLASSIFICATION:
         return ImageClassification(_image_shape(config))
-    tokens = TextTokens(_tokenizer(path, task), job.dataset.max_length)
+    tokenizer = _tokenizer(path, task)
+    tokens = TextTokens(tokenizer, data.max_length)
     if config.pad_token_id is None:
-        config.pad_token_id = tokens.tokenizer.pad_token_id
+        config.pad_token_id = tokenizer.pad_token_id
+    if data.prompt is not None:
+        kind = CausalPrompt if task is Task.CAUSAL_LM else MaskedPrompt
+        prompt = kind(tokenizer, data.prompt.template)
+        return prompted(prompt, tokenizer, data.prompt, labels, data.max_length)
+    if data.completion_column is not None:
+        return Completions(tokenizer, data.max_length)
     if task is Task.CAUSAL_LM:
         return CausalLanguage(tokens)
     if task is Task.MASKED_LM:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -10,8 +11,9 @@ from typing import Any
 
 import torch
 
+from haversack_trainer.contract.adapter import AdapterType
 from haversack_trainer.contract.jobfile import JobFile
-from haversack_trainer.contract.spec import AdapterType, Task
+from haversack_trainer.contract.spec import CLASSIFICATION, Task
 
 from .adapted import AdaptedModel
 from .base import Base, load_base
@@ -28,15 +30,16 @@ from .tasks import TaskHead
 def load_model(job: JobFile, path: Path, labels: Sequence[str]) -> FineTuned:
     """The model in ``path`` with what is trained on it, on CUDA if there is one. Raises ``ModelError``.
 
-    ``labels`` names the classes (empty for language models). Adapter and new head are drawn on the CPU
+    ``labels`` names the classes (empty where there are none). Adapter and new head are drawn on the CPU
     from ``training.seed``, so that they are the same on every kind of machine.
     """
-    config = _config(job.model.task, path, labels)
-    head = task_head(job, path, config)
+    names = labels if job.model.task in CLASSIFICATION else ()
+    config = _config(job.model.task, path, names)
+    head = task_head(job, path, config, labels)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if job.adapter.type is AdapterType.FULL:
         return _full(job, path, config, head, device)
-    return _adapted(job, path, config, head, device, has_labels=bool(labels))
+    return _adapted(job, path, config, head, device, has_labels=bool(names))
 
 
 def _full(job: JobFile, path: Path, config: Any, head: TaskHead, device: torch.device) -> FullModel:
@@ -44,7 +47,7 @@ def _full(job: JobFile, path: Path, config: Any, head: TaskHead, device: torch.d
         with _seeded(job):
             return load_base(job.model.task, path, config)
 
-    folder = ModelFolder(path, partial(load_base, job.model.task, config=config))
+    folder = ModelFolder(path, partial(load_base, job.model.task, config=config), _notes(job))
     return FullModel(fresh, head, device, folder)
 
 
@@ -60,8 +63,16 @@ def _adapted(
     with _seeded(job):
         base = load_base(job.model.task, path, config)
         model, lora = with_lora(job, base, path)
-    folder = AdapterFolder(lora, has_labels=has_labels)
+    folder = AdapterFolder(lora, has_labels=has_labels, notes=_notes(job))
     return AdaptedModel(model.to(device), head, device, folder, head_is_new=bool(base.new_modules))
+
+
+def _notes(job: JobFile) -> dict[str, str]:
+    """What somebody who uses the result must know beyond its weights."""
+    prompt = job.dataset.prompt
+    if prompt is None:
+        return {}
+    return {"prompt.json": json.dumps(prompt.model_dump(), indent=2, sort_keys=True) + "\n"}
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +35,8 @@ class ModelFolder:
     """The base model's folder."""
     load: Callable[[Path], Base]
     """Reads a folder into a model of the same kind."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """Further files, name and text."""
 
     def save(self, folder: Path, model: Any) -> None:
         """Write ``model`` and its tokenizer, so that ``from_pretrained`` loads both."""
@@ -47,6 +49,8 @@ class ModelFolder:
             for file in self.base.glob(pattern):
                 if file.is_file():
                     shutil.copyfile(file, folder / file.name)
+        for name, text in self.notes.items():
+            (folder / name).write_text(text)
 
     def read(self, folder: Path) -> Base:
         """The model in ``folder``. Raises ``ModelError`` if it is not one like this."""

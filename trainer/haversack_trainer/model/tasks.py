@@ -1,4 +1,4 @@
-"""What the four tasks do differently: samples to tensors, and logits to one loss per sample."""
+"""What the tasks do differently: samples to tensors, and logits to one loss per sample."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class TaskHead(Protocol):
         """Per-sample losses ``[n]`` and, for classes, hits ``[n]``."""
 
 
-def _class_losses(logits: torch.Tensor, targets: torch.Tensor) -> Losses:
+def class_losses(logits: torch.Tensor, targets: torch.Tensor) -> Losses:
+    """Cross-entropy of each sample, and whether its class has the highest score."""
     return cross_entropy(logits, targets, reduction="none"), logits.argmax(-1) == targets
 
 
@@ -42,6 +43,11 @@ def _token_losses(logits: torch.Tensor, targets: torch.Tensor) -> Losses:
     """Mean over each sample's counted tokens; 0 where it has none."""
     losses = cross_entropy(logits.transpose(1, 2), targets, reduction="none", ignore_index=IGNORED)
     return losses.sum(1) / (targets != IGNORED).sum(1).clamp(min=1), None
+
+
+def next_token_losses(logits: torch.Tensor, targets: torch.Tensor) -> Losses:
+    """Mean over each sample's counted tokens, each guessed from those before it."""
+    return _token_losses(logits[:, :-1], targets[:, 1:])
 
 
 def _classes(samples: Samples) -> torch.Tensor:
@@ -76,7 +82,7 @@ class TextClassification:
         return Batch(self.tokens(samples.inputs) | {"labels": _classes(samples)}, len(samples))
 
     def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> Losses:
-        return _class_losses(logits, targets)
+        return class_losses(logits, targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ class CausalLanguage:
         return Batch(tensors | {"labels": targets}, len(samples))
 
     def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> Losses:
-        return _token_losses(logits[:, :-1], targets[:, 1:])
+        return next_token_losses(logits, targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +148,7 @@ class ImageClassification:
         return Batch(tensors, len(samples))
 
     def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> Losses:
-        return _class_losses(logits, targets)
+        return class_losses(logits, targets)
 
     def _arranged(self, image: Pixels | str) -> Pixels:
         pixels = np.asarray(image, np.float32)
