@@ -67,16 +67,18 @@ def a_value(schema: Schema) -> Any:
         texts = (a_text(schema, length) for length in (3, 8, 12))
         return next(text for text in texts if text and len(text) >= schema.get("minLength", 0))
     if schema["type"] == "object":
-        if "additionalProperties" in schema:
-            values = schema["additionalProperties"]
-            return {
-                f"k{number}": a_value(values) for number in range(schema.get("minProperties", 0))
-            }
-        properties = schema.get("properties", {})
-        return {name: a_value(properties[name]) for name in schema.get("required", ())}
+        return _an_object(schema)
     if schema["type"] == "array":
         return [a_value(schema["items"])]
     return {"integer": schema.get("minimum", 1), "boolean": True}[schema["type"]]
+
+
+def _an_object(schema: Schema) -> dict[str, Any]:
+    if "additionalProperties" in schema:
+        value = a_value(schema["additionalProperties"])
+        return {f"k{number}": value for number in range(schema.get("minProperties", 0))}
+    properties = schema.get("properties", {})
+    return {name: a_value(properties[name]) for name in schema.get("required", ())}
 
 
 def _no_bounds(schema: Schema, path: str) -> Iterator[Bound]:
