@@ -48,6 +48,8 @@ class Nothing:
 
 
 class Batches:
+    num_records = 1
+
     def micro_batches(self, _step: int) -> Sequence[Nothing]:
         return [Nothing()]
 

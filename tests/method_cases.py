@@ -114,6 +114,20 @@ METHOD_CASES: Final = (
                 {"pointsPerPass": 3},
                 "pointsPerPass: a pass has one batch",
             ),
+            *(
+                (
+                    f"privacy without {field}",
+                    {"privacy": {field: "0.5"}},
+                    {"privacy": {field: bad}},
+                    sentence,
+                )
+                for field, bad, sentence in (
+                    ("clip", "0", "privacy: clip and"),
+                    ("noiseMultiplier", "0.0", "privacy: clip and"),
+                    ("delta", "0", "privacy.delta: is a"),
+                    ("delta", "1.0", "privacy.delta: is a"),
+                )
+            ),
             (
                 "the spread of one scalar",
                 {"normalise": True, "directions": 2},

@@ -91,6 +91,8 @@ class ToyBatches:
     poisoned: Callable[[int], bool] = lambda _: False
     """Steps whose targets are NaN."""
 
+    num_records: int = 60
+
     def micro_batches(self, step: int) -> list[ToyBatch]:
         generator = torch.Generator().manual_seed(hash((self.seed, self.peer, step)) & 0xFFFF_FFFF)
         truth = torch.randn(3, self.width, generator=torch.Generator().manual_seed(99))

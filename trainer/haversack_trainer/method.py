@@ -47,6 +47,10 @@ class Trainee(Protocol):
 class Batches(Protocol):
     """A peer's own data: ``data.Batches``, or a toy in tests."""
 
+    @property
+    def num_records(self) -> int:
+        """Samples in the peer's part of the data: a pass over it is so long."""
+
     def micro_batches(self, step: int) -> Sequence[Any]:
         """The batch of a step, counted from the run's start, cut into pieces that fit in memory. Each
         has ``num_samples``. A pure function of (seed, peer, step)."""

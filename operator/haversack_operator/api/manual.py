@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from haversack_operator.api.schema import structural
@@ -11,9 +12,15 @@ from haversack_trainer.contract.cards import MethodCard
 def settings_table(card: MethodCard) -> str:
     """A Markdown table: name, type, default, bounds, meaning."""
     properties = structural(card.load_settings())["properties"]
-    rows = [_row(name, schema) for name, schema in properties.items()]
+    rows = list(_rows(properties))
     head = [f"Fields of `spec.method.{card.member}`, all optional:", ""]
     return "\n".join([*head, "| field | type | default | meaning |", "|---|---|---|---|", *rows])
+
+
+def _rows(properties: Mapping[str, dict[str, Any]], within: str = "") -> Iterator[str]:
+    for name, schema in properties.items():
+        yield _row(f"{within}{name}", schema)
+        yield from _rows(schema.get("properties", {}), f"{within}{name}.")
 
 
 def _row(name: str, schema: dict[str, Any]) -> str:

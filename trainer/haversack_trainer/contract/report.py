@@ -38,6 +38,8 @@ class PeerReport(Frozen):
     bytes_sent: Count = 0
     bytes_received: Count = 0
     seconds_per_round: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    epsilon: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Differential privacy that its records have spent, where the method protects them."""
     time: float = Field(default=0.0, ge=0, lt=1e11, allow_inf_nan=False)
     """Unix time of the report, by the peer's clock."""
 

@@ -52,6 +52,11 @@ class Batches:
         self._seed = (seed, peer)
         self._epoch = lru_cache(maxsize=2)(self._permuted)
 
+    @property
+    def num_records(self) -> int:
+        """Samples in this peer's part."""
+        return len(self._part)
+
     def indices(self, step: int) -> Indices:
         """``[batch_size]`` indices into the samples for optimizer step ``step``, counted from the
         start of the run. They do not depend on the micro-batch size."""

@@ -18,6 +18,10 @@ class AttendedBatches:
     stop: Stop
     beat: Callable[[], None]
 
+    @property
+    def num_records(self) -> int:
+        return self.batches.num_records
+
     def micro_batches(self, step: int) -> Sequence[Any]:
         """Raises ``Stopped`` once the process was asked to stop."""
         if self.stop():

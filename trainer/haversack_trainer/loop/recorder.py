@@ -59,6 +59,7 @@ class Recorder:
         self.word = self.word.model_copy(
             update={
                 "loss": step.loss if math.isfinite(step.loss) else None,
+                "epsilon": step.metrics.get("epsilon"),
                 "samples": self.word.samples + step.num_samples,
                 "nonfinite_steps": self.word.nonfinite_steps + step.num_nonfinite_steps,
             }

@@ -128,7 +128,13 @@ def placement_section(progress: RunProgress) -> str:
     rows = [_placed(peer) for peer in sorted(progress.peers, key=lambda peer: peer.peer)]
     if not rows:
         return _card("Placement", "No peer has reported.", wide=True)
-    return _card("Placement", "Each peer's latest report.", _table(heads, rows), wide=True)
+    text = f"Each peer's latest report.{_privacy(progress)}"
+    return _card("Placement", text, _table(heads, rows), wide=True)
+
+
+def _privacy(progress: RunProgress) -> str:
+    spent = [peer.epsilon for peer in progress.peers if peer.epsilon is not None]
+    return f" Privacy spent by a record: epsilon {max(spent):.2f} at most." if spent else ""
 
 
 def settings_section(job: JobFile) -> str:

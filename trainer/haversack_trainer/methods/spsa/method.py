@@ -13,6 +13,7 @@ The run seed is ``training.seed``, so that a run can be repeated.
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
@@ -29,7 +30,8 @@ from .checks import require_repeatable, require_sound, takes_points
 from .directions import Directions, Signs
 from .estimate import Estimator
 from .normals import Normals
-from .settings import Code, Distribution, Settings
+from .privacy import Use, epsilon, protected
+from .settings import Code, Distribution, Privacy, Settings
 from .update import update_of
 from .vector import ParameterVector
 from .words import WORD_BITS, key
@@ -60,7 +62,9 @@ class Spsa:
             settings, peer, seed, model, batches, self._vector, self._directions
         )
         self._velocity = self._at_rest()
+        self._batches, self._noise = batches, random.SystemRandom()
         self._measured: list[float] = []
+        self._spent: dict[str, float] = {}
         self._round = 0
 
     def local_step(self, round: int) -> StepResult:
@@ -68,15 +72,33 @@ class Spsa:
         losses: list[float] = []
         num_samples = 0
         for measured in self._estimator.measure(round):
-            self._measured += measured.slopes.mean(1).tolist()
+            self._measured += self._published(measured.slopes)
             losses += measured.losses.tolist()
             num_samples += measured.slopes.shape[1]
+        if (privacy := self._settings.privacy) is not None:
+            # A loss is a word about the records as well.
+            self._spent = {"epsilon": self._epsilon_after(round + 1, privacy, num_samples)}
+            return StepResult(loss=math.nan, num_samples=num_samples, metrics=self._spent)
         finite = [loss for loss in losses if math.isfinite(loss)]
         return StepResult(
             loss=sum(finite) / len(finite) if finite else math.nan,
             num_samples=num_samples,
             num_nonfinite_steps=len(losses) - len(finite),
         )
+
+    def _published(self, slopes: Tensor) -> list[float]:
+        if (privacy := self._settings.privacy) is not None:
+            return protected(slopes, privacy, self._noise)
+        found: list[float] = slopes.mean(1).tolist()
+        return found
+
+    def _epsilon_after(self, rounds: int, privacy: Privacy, num_samples: int) -> float:
+        """``num_samples`` is a round's."""
+        count, shared = self._settings.directions, self._settings.shared_batch
+        batches, scalars = (1, count) if shared else (count, 1)
+        use = Use(self._batches.num_records, num_samples // batches, scalars)
+        uses = use.after(rounds * batches)
+        return epsilon(uses, float(privacy.noise_multiplier), float(privacy.delta))
 
     def outgoing(self) -> Outgoing:
         if not any(map(math.isfinite, self._measured)):
@@ -100,7 +122,7 @@ class Spsa:
         """Nothing: the next step starts from what the open round gives."""
 
     def incoming(self, swap: Swap) -> dict[str, float]:
-        return {"directions": float(self._apply([swap.closed]))}
+        return {"directions": float(self._apply([swap.closed])), **self._spent}
 
     def catch_up(self, history: Iterable[ClosedRound], _fetch: Fetch) -> None:
         rounds = iter(history)

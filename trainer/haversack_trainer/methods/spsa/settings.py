@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from pydantic import Field
 
-from haversack_trainer.contract.base import Check, Decimal
+from haversack_trainer.contract.base import Check, Decimal, Frozen
 from haversack_trainer.contract.cards import MethodSettings
 from haversack_trainer.contract.records import MAX_LATE_ROUNDS
 
@@ -39,6 +39,23 @@ class Code(StrEnum):
     SIGN = "Sign"
 
 
+class Privacy(Frozen):
+    """Differential privacy of what a peer publishes."""
+
+    clip: Decimal = Field(
+        default="1",
+        description="A sample's slope along a direction is cut to this magnitude; more than 0.",
+    )
+    noise_multiplier: Decimal = Field(
+        default="1",
+        description="Noise on a scalar, in units of what one record can change it by; more than 0.",
+    )
+    delta: Decimal = Field(
+        default="0.00001",
+        description="Probability that epsilon is exceeded: far less than 1 by the number of records.",
+    )
+
+
 class Settings(MethodSettings):
     """SPSA: two forward passes per random direction, one byte on the wire for each."""
 
@@ -67,6 +84,21 @@ class Settings(MethodSettings):
             f"!self.normalise || self.directions >= {LEAST_FOR_SPREAD}",
             lambda settings: not settings.normalise or settings.directions >= LEAST_FOR_SPREAD,
             "normalise: one direction has no standard deviation; set directions to 2 or more",
+        ),
+        Check(
+            "!has(self.privacy) || (double(self.privacy.clip) > 0.0 && "
+            "double(self.privacy.noiseMultiplier) > 0.0)",
+            lambda settings: (
+                settings.privacy is None
+                or min(float(settings.privacy.clip), float(settings.privacy.noise_multiplier)) > 0
+            ),
+            "privacy: clip and noiseMultiplier must be more than 0, or nothing is protected",
+        ),
+        Check(
+            "!has(self.privacy) || "
+            "(double(self.privacy.delta) > 0.0 && double(self.privacy.delta) < 1.0)",
+            lambda settings: settings.privacy is None or 0 < float(settings.privacy.delta) < 1,
+            "privacy.delta: is a probability; write more than 0 and less than 1",
         ),
     )
 
@@ -125,4 +157,8 @@ class Settings(MethodSettings):
         description="Scalars that missed their round's deadline are applied along their own round's "
         "directions if they are at most this many rounds late, and count among the step's directions as "
         "any other; 0 drops them.",
+    )
+    privacy: Privacy | None = Field(
+        default=None,
+        description="Clip and noise, so that the log tells little of any one record. Off if absent.",
     )
