@@ -64,6 +64,10 @@ class Weights:
             for name, shape in SHAPES.items()
         }
 
+        pairs = [list(self._parameters.values())[n:24:12] for n in range(12)]
+        self.network = nn.Module()
+        self.network.layers = nn.ModuleList(map(nn.ParameterList, pairs))
+
     def trainables(self) -> Sequence[tuple[str, nn.Parameter]]:
         return list(self._parameters.items())
 

@@ -31,6 +31,7 @@ STEPS: Final = 5
 RANK: Final = 8
 SETTINGS: Final[dict[str, dict[str, Any]]] = {
     "DecLoRA": {"localSteps": 1},
+    "DropPEFT": {"localSteps": 1},
     "FlexDeMo": {},
     "SPSA": {"directions": 1},
 }

@@ -154,6 +154,11 @@ _CONTEXTS: Final[dict[str, Edits]] = {
         "spec.method.type": "SPSA",
         "spec.method.spsa.sharedBatch": True,
     },
+    "spec.method.dropPEFT": {"spec.method.type": "DropPEFT"},
+    "spec.method.dropPEFT.maxDropRate": {
+        "spec.method.type": "DropPEFT",
+        "spec.method.dropPEFT.dropRate": "0",
+    },
     "spec.method.decLoRA.edgePercent": {"spec.method.decLoRA.graph": "ErdosRenyi"},
 }
 """What else must be set for a bound to be the only thing that a value breaks."""

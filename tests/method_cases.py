@@ -47,7 +47,29 @@ METHOD_CASES: Final = (
             {"spec.method": {"type": card, member: {"learningRate": "0.0"}}},
             f"learningRate: {card}",
         )
-        for card, member in (("DecLoRA", "decLoRA"), ("FlexDeMo", "flexDeMo"), ("SPSA", "spsa"))
+        for card, member in (
+            ("DecLoRA", "decLoRA"),
+            ("DropPEFT", "dropPEFT"),
+            ("FlexDeMo", "flexDeMo"),
+            ("SPSA", "spsa"),
+        )
+    ),
+    Case(
+        "a drop rate above its cap",
+        {
+            "spec.method": {
+                "type": "DropPEFT",
+                "dropPEFT": {"dropRate": "0.6", "maxDropRate": "0.6"},
+            }
+        },
+        {"spec.method": {"type": "DropPEFT", "dropPEFT": {"dropRate": "0.96"}}},
+        "dropRate: is above maxDropRate",
+    ),
+    Case(
+        "a layer that is always dropped",
+        {"spec.method": {"type": "DropPEFT", "dropPEFT": {"maxDropRate": "0.99"}}},
+        {"spec.method": {"type": "DropPEFT", "dropPEFT": {"maxDropRate": "1.0"}}},
+        "maxDropRate: a layer that is always dropped",
     ),
     Case(
         "edgePercent of a ring",

@@ -44,6 +44,14 @@ class Trainee(Protocol):
         """Dropout on or off."""
 
 
+class LayeredTrainee(Trainee, Protocol):
+    """A model of which a method runs some layers otherwise than others: ``blocks`` finds them."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The model itself, with its trainable parameters in it."""
+
+
 class Batches(Protocol):
     """A peer's own data: ``data.Batches``, or a toy in tests."""
 

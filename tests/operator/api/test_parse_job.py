@@ -41,7 +41,10 @@ def test_one_side_of_each_rule_and_bound_is_accepted(case: Case) -> None:
         ({"spec.training.rounds": 0}, "spec.training.rounds: must be at least 1, is 0"),
         ({"spec.model": {"uri": "hf://a/b"}}, "spec.model.task: is missing; it says: What the"),
         ({"spec.method.type": "Fed"}, "spec.method.type: there is no method 'Fed'; write DecLoRA"),
-        ({"spec.method": {}}, "spec.method.type: is missing; write DecLoRA or FlexDeMo or SPSA"),
+        (
+            {"spec.method": {}},
+            "spec.method.type: is missing; write DecLoRA or DropPEFT or FlexDeMo or SPSA",
+        ),
         ({"spec.method.type": ["SPSA"]}, "spec.method.type: there is no method ['SPSA']"),
         ({"spec.method.decLoRA": {"step": 3}}, "spec.method.decLoRA.step: there is no such field"),
         ({"spec.method.decLoRA": 3}, "spec.method.decLoRA: must be an object, is 3"),

@@ -117,6 +117,16 @@ METHODS: Final[dict[str, MethodCard]] = {
             ring_edges=True,
         ),
         MethodCard(
+            type="DropPEFT",
+            member="dropPEFT",
+            summary="Whole layers are dropped at random in training; adapters are averaged layer by layer.",
+            settings=f"{_HOME}.droppeft.settings:Settings",
+            factory=f"{_HOME}.droppeft.method:DropPeft",
+            needs_backward=True,
+            memory=MemoryModel(bytes_per_trainable=28, activation_factor=28, score_copies=4),
+            ring_edges=False,
+        ),
+        MethodCard(
             type="FlexDeMo",
             member="flexDeMo",
             summary="Training in step: peers exchange the fast-moving part of their momentum, compressed, every round.",

@@ -43,6 +43,12 @@ class OnDevice:
         return self._head_is_new
 
     @property
+    def network(self) -> nn.Module:
+        """The model itself, for ``blocks``."""
+        module: nn.Module = self._model
+        return module
+
+    @property
     def is_training(self) -> bool:
         return bool(self._model.training)
 

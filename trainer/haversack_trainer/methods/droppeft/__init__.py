@@ -1,0 +1,1 @@
+"""DropPEFT (Wang, Liu, Xu, Yan, Gao; arXiv 2503.10217)."""

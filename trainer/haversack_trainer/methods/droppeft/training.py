@@ -1,0 +1,154 @@
+"""A peer's local steps: AdamW on its own data, each micro-batch without the layers that were drawn for it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from haversack_trainer.blocks import LayerExecutor, Op
+from haversack_trainer.method import Batches, LayeredTrainee
+
+from .federation import Parts
+from .masks import Mask, draw
+from .rates import Rates
+from .settings import Rescale, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRound:
+    """What a round's local steps came to."""
+
+    losses: tuple[float, ...]
+    """Of each step, NaN where it was skipped."""
+    num_samples: int
+    """Of the steps that were made."""
+    active: tuple[int, ...]
+    """Of each layer, the steps made in which it ran."""
+    importance: tuple[float, ...]
+    """Mean gradient norm of each layer over its active steps; 0 where it had none."""
+    mean_depth: float
+    """Layers that ran, averaged over the micro-batches."""
+
+    @property
+    def steps(self) -> int:
+        """Steps that were made."""
+        return sum(map(math.isfinite, self.losses))
+
+
+class LocalTraining:
+    """Each round has an optimizer of its own: its moments would belong to layers that are no longer there."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        peer: int,
+        seed: int,
+        model: LayeredTrainee,
+        batches: Batches,
+        *,
+        executor: LayerExecutor,
+        parts: Parts,
+    ) -> None:
+        self._settings, self._key = settings, (seed, peer)
+        self._model, self._batches, self._executor, self._parts = model, batches, executor, parts
+        named = model.trainables()
+        self._parameters = [parameter for _, parameter in named]
+        self._by_layer: list[list[nn.Parameter]] = [[] for _ in range(parts.num_layers)]
+        for name, parameter in named:
+            if (layer := parts.layer_of[name]) is not None:
+                self._by_layer[layer].append(parameter)
+        self._max_norm = float(settings.max_grad_norm) or math.inf
+
+    def run(self, round: int, rates: Rates) -> LocalRound:
+        """The steps of one round."""
+        self._model.train(mode=True)
+        optimizer = torch.optim.AdamW(
+            self._parameters,
+            lr=float(self._settings.learning_rate),
+            weight_decay=float(self._settings.weight_decay),
+        )
+        first, count = round * self._settings.local_steps, self._settings.local_steps
+        losses, num_samples, depths = [], 0, list[int]()
+        norms = np.zeros((count, self._parts.num_layers))
+        for number in range(count):
+            batch = self._batches.micro_batches(first + number)
+            masks = self._masks(round, number, len(batch), rates)
+            depths += [int((~mask).sum()) for mask in masks]
+            torch.manual_seed(_dropout_seed(*self._key, first + number))
+            loss, norms[number] = self._step(optimizer, batch, masks, rates)
+            losses.append(loss)
+            if math.isfinite(loss):
+                num_samples += sum(micro.num_samples for micro in batch)
+        made = norms[np.isfinite(losses)]
+        active = (~np.isnan(made)).sum(axis=0)
+        importance = np.nansum(made, axis=0) / np.maximum(1, active)
+        return LocalRound(
+            tuple(losses),
+            num_samples,
+            tuple(active.tolist()),
+            tuple(importance.tolist()),
+            sum(depths) / len(depths),
+        )
+
+    def _masks(self, round: int, step: int, count: int, rates: Rates) -> list[Mask]:
+        adapted, sampler = self._parts.adapted, self._settings.sampler
+        keys = [(*self._key, round, step, micro) for micro in range(count)]
+        return [draw(rates, adapted, sampler, key) for key in keys]
+
+    def _step(
+        self,
+        optimizer: torch.optim.Optimizer,
+        batch: Sequence[Any],
+        masks: Sequence[Mask],
+        rates: Rates,
+    ) -> tuple[float, NDArray[np.float64]]:
+        """One optimizer step; its mean loss per sample, NaN if it was skipped, and each layer's gradient
+        norm, NaN where it was not active."""
+        # A dropped layer's gradient must be absent: with zeros AdamW would move it by its old moments.
+        optimizer.zero_grad(set_to_none=True)
+        loss = self._accumulate(batch, masks, rates)
+        norms = np.array([_norm(parameters) for parameters in self._by_layer])
+        whole = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_norm)
+        if not (math.isfinite(loss) and torch.isfinite(whole)):
+            return math.nan, norms
+        optimizer.step()
+        return loss, norms
+
+    def _accumulate(self, batch: Sequence[Any], masks: Sequence[Mask], rates: Rates) -> float:
+        """Gradients of the mean over all samples, however they are cut into micro-batches."""
+        num_samples = sum(micro.num_samples for micro in batch)
+        total, scales = 0.0, self._scales(rates)
+        for micro, mask in zip(batch, masks, strict=True):
+            ops = [Op.SKIP if dropped else Op.FULL for dropped in mask]
+            with self._executor.under(ops, scales):
+                loss: Tensor = self._model.loss(micro) * (micro.num_samples / num_samples)
+                loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+            total += float(loss.detach())
+        return total
+
+    def _scales(self, rates: Rates) -> list[float] | None:
+        if self._settings.rescale is Rescale.NONE:
+            return None
+        return [1 / (1 - rate) for rate in rates]
+
+
+def _norm(parameters: Sequence[nn.Parameter]) -> float:
+    """L2 norm of a layer's gradient; NaN where there is none."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return math.nan
+    return float(torch.nn.utils.get_total_norm(gradients))
+
+
+def _dropout_seed(seed: int, peer: int, step: int) -> int:
+    """So that a step repeats after a resume, and no two peers drop the same units."""
+    digest = hashlib.sha256(f"dropout/{seed}/{peer}/{step}".encode()).digest()
+    return int.from_bytes(digest[:8], "little")
