@@ -150,6 +150,13 @@ _CONTEXTS: Final[dict[str, Edits]] = {
     },
     f"{_FLEX}.rate": _flex("Random"),
     f"{_FLEX}.topK": {**_flex("DeMo"), f"{_FLEX}.chunk": 256},
+    **{
+        f"spec.method.spsa.{field}": {
+            "spec.method.type": "SPSA",
+            "spec.method.spsa.distribution": "LowRank",
+        }
+        for field in ("rank", "refreshRounds")
+    },
     "spec.method.spsa.pointsPerPass": {
         "spec.method.type": "SPSA",
         "spec.method.spsa.sharedBatch": True,

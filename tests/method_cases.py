@@ -138,6 +138,15 @@ METHOD_CASES: Final = (
             ),
             *(
                 (
+                    f"{field} of plain signs",
+                    {"distribution": "LowRank", field: 4},
+                    {field: 4},
+                    "rank and refreshRounds: go with",
+                )
+                for field in ("rank", "refreshRounds")
+            ),
+            *(
+                (
                     f"privacy without {field}",
                     {"privacy": {field: "0.5"}},
                     {"privacy": {field: bad}},

@@ -29,9 +29,10 @@ from . import codec
 from .checks import require_repeatable, require_sound, takes_points
 from .directions import Directions, Signs
 from .estimate import Estimator
+from .lowrank import LowRank
 from .normals import Normals
 from .privacy import Use, epsilon, protected
-from .settings import Code, Distribution, Privacy, Settings
+from .settings import RANK, REFRESH_ROUNDS, Code, Distribution, Privacy, Settings
 from .update import update_of
 from .vector import ParameterVector
 from .words import WORD_BITS, key
@@ -57,7 +58,7 @@ class Spsa:
         if settings.points_per_pass > 1 and not takes_points(model, first):
             settings = settings.model_copy(update={"points_per_pass": 1})
         self._vector = ParameterVector([parameter for _, parameter in model.trainables()])
-        self._directions = _directions(settings, self._vector.numel)
+        self._directions = _directions(settings, seed, model)
         self._estimator = Estimator(
             settings, peer, seed, model, batches, self._vector, self._directions
         )
@@ -163,9 +164,14 @@ class Spsa:
         return torch.zeros(self._vector.numel, device=self._vector.device)
 
 
-def _directions(settings: Settings, numel: int) -> Directions:
+def _directions(settings: Settings, seed: int, model: Trainee) -> Directions:
+    shapes = [parameter.shape for _, parameter in model.trainables()]
+    numel = sum(shape.numel() for shape in shapes)
     match settings.distribution:
         case Distribution.RADEMACHER:
             return Signs(numel)
         case Distribution.GAUSSIAN:
             return Normals(numel)
+        case Distribution.LOW_RANK:
+            rank, refresh = settings.rank or RANK, settings.refresh_rounds or REFRESH_ROUNDS
+            return LowRank(shapes, seed, rank, refresh)

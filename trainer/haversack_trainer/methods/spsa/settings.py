@@ -11,6 +11,8 @@ from haversack_trainer.contract.base import Check, Decimal, Frozen
 from haversack_trainer.contract.cards import MethodSettings
 from haversack_trainer.contract.records import MAX_LATE_ROUNDS
 
+RANK: Final = 8
+REFRESH_ROUNDS: Final = 1000
 LEAST_FOR_SPREAD: Final = 2
 """Scalars, to have a standard deviation."""
 SIGNS_IN_A_PASS: Final = 2
@@ -31,6 +33,7 @@ class Differences(StrEnum):
 class Distribution(StrEnum):
     RADEMACHER = "Rademacher"
     GAUSSIAN = "Gaussian"
+    LOW_RANK = "LowRank"
 
 
 class Code(StrEnum):
@@ -69,6 +72,14 @@ class Settings(MethodSettings):
             "double(self.momentum) < 1.0",
             lambda settings: float(settings.momentum) < 1,
             "momentum: must be less than 1, or the step never ends",
+        ),
+        Check(
+            "(!has(self.rank) && !has(self.refreshRounds)) || self.distribution == 'LowRank'",
+            lambda settings: (
+                (settings.rank is None and settings.refresh_rounds is None)
+                or settings.distribution is Distribution.LOW_RANK
+            ),
+            "rank and refreshRounds: go with distribution LowRank; remove them or change the distribution",
         ),
         Check(
             "self.differences == 'TwoSided' || self.sharedBatch",
@@ -111,7 +122,17 @@ class Settings(MethodSettings):
     )
     distribution: Distribution = Field(
         default=Distribution.RADEMACHER,
-        description="Of a direction's elements: Rademacher is -1 or +1, Gaussian is MeZO's, and slower.",
+        description="Of a direction: Rademacher is -1 or +1; Gaussian is MeZO's, and slower; LowRank keeps each "
+        "matrix in a subspace for a while.",
+    )
+    rank: int | None = Field(
+        default=None, ge=1, le=64, description=f"LowRank only: of each matrix. Default {RANK}."
+    )
+    refresh_rounds: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description=f"LowRank only: rounds in the same subspace. Default {REFRESH_ROUNDS}.",
     )
     differences: Differences = Field(
         default=Differences.TWO_SIDED,
