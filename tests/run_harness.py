@@ -261,6 +261,11 @@ class Crew:
         return [peer for peer in self.peers.values() if peer.error is None]
 
 
+def has_come_to(peer: PeerThread, number: int) -> bool:
+    """As a peer's ``stop``: it is asked to end in that round."""
+    return peer.round >= number
+
+
 def wait_until(ready: Callable[[], bool]) -> None:
     """Fails after half a minute."""
     deadline = time.monotonic() + 30

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 import run_harness
 import torch
-from run_harness import TRANSPORTS, Crew, Killed, Memory, PeerThread, Transport, wait_until
+from run_harness import (
+    TRANSPORTS,
+    Crew,
+    Killed,
+    Memory,
+    Transport,
+    has_come_to,
+    wait_until,
+)
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -187,10 +195,6 @@ def never() -> bool:
 
 def has_closed(transport: Transport, number: int) -> bool:
     return transport.round > number
-
-
-def has_come_to(peer: PeerThread, number: int) -> bool:
-    return peer.round >= number
 
 
 def test_a_stopped_run_resumes_as_if_nothing_had_happened(

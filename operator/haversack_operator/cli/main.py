@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "plan": "show where a job's peers would go, and why",
     "watch": "follow a job: peers, round, loss, bytes, time left",
     "report": "show or fetch a job's report",
+    "replay": "make a run's adapter again from its log (SPSA), and check it",
     "approve": "let an adapter that passed its gate be published",
     "generate": "for developers of Haversack: write CRDs, the chart's copy and settings tables",
 }

@@ -17,6 +17,7 @@ from haversack_trainer.objects.base import Conflict, Damaged, NotFound, Store, S
 
 from .manifest import (
     MANIFEST,
+    ArchiveRef,
     CheckpointError,
     FileEntry,
     Manifest,
@@ -48,7 +49,9 @@ class Latest(Frozen):
     """sha256 of the manifest."""
 
 
-def publish_adapter(store: Store, folder: Path, verdict: Verdict, meta: Meta) -> Publication:
+def publish_adapter(
+    store: Store, folder: Path, verdict: Verdict, meta: Meta, archive: ArchiveRef | None = None
+) -> Publication:
     """Publish the files of ``folder`` (PEFT layout) with the verdict that lets them pass.
 
     May be called by several peers, at once or again after a crash: the outcome is the same. Raises
@@ -57,7 +60,11 @@ def publish_adapter(store: Store, folder: Path, verdict: Verdict, meta: Meta) ->
     if not verdict.passed:
         raise CheckpointError(f"the adapter did not pass its gate: {verdict.reason}")
     manifest = Manifest(
-        round=verdict.round, meta=meta, files=entries(_described(folder)), verdict=verdict
+        round=verdict.round,
+        meta=meta,
+        files=entries(_described(folder)),
+        verdict=verdict,
+        archive=archive,
     )
 
     def put(key: str, entry: FileEntry) -> None:
@@ -92,6 +99,14 @@ def latest_adapter(store: Store, into: Path) -> tuple[Path, Manifest] | None:
             target.rename(temporary / "replaced")
         (temporary / "adapter").rename(target)
     return target, manifest
+
+
+def published(store: Store) -> Manifest | None:
+    """Manifest of the adapter that ``latest.json`` points to; None if nothing was published yet.
+
+    Raises ``Damaged``, ``NotFound``."""
+    latest, _ = _latest(store)
+    return None if latest is None else read(store, latest.manifest, latest.digest)[0]
 
 
 def _described(folder: Path) -> list[tuple[str, int, str]]:

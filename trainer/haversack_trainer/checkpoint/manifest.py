@@ -53,6 +53,19 @@ class Meta(Frozen):
     metrics: dict[str, float] = Field(default_factory=dict)
 
 
+class ArchiveRef(Frozen):
+    """The run's log in the store, where the method's adapter is a function of it."""
+
+    key: str
+    """Of the archive's manifest, relative to the job's folder."""
+    digest: Sha256
+    """sha256 of that manifest."""
+    head: Sha256
+    """The log's chained hash after its last round."""
+    rounds: int = Field(ge=0)
+    """Rounds that it holds."""
+
+
 class Manifest(Frozen):
     """Body of ``manifest.json``."""
 
@@ -63,6 +76,8 @@ class Manifest(Frozen):
     """In ascending order of name."""
     verdict: Verdict | None = None
     """Adapters only: the gate's word."""
+    archive: ArchiveRef | None = None
+    """Adapters only: the log that they can be made from again."""
 
     def encode(self) -> bytes:
         """The object's bytes."""

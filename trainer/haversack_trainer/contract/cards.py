@@ -85,6 +85,8 @@ class MethodCard:
     """True if a step must see the same function at every forward pass."""
     common_state: tuple[str, ...] = ()
     """Names in the method's ``state_dict`` of what is equal on all peers: it is in the run's checkpoints."""
+    log_is_adapter: bool = False
+    """True if the state is a function of base model, settings and log: ``haversack replay`` makes it again."""
 
     def load_settings(self) -> SettingsClass:
         """The ``Settings`` class."""
@@ -147,6 +149,7 @@ METHODS: Final[dict[str, MethodCard]] = {
             ring_edges=False,
             forbids_dropout=True,
             common_state=("velocity",),
+            log_is_adapter=True,
         ),
     )
 }

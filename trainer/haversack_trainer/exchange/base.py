@@ -14,6 +14,7 @@ from haversack_trainer.contract.membership import Join
 from haversack_trainer.contract.records import Kind
 from haversack_trainer.contract.report import PeerReport
 
+from .ledger import Tail
 from .log import ClosedRound, RunState
 from .timing import Timing
 
@@ -113,6 +114,9 @@ class Exchange(Protocol):
 
     def close(self) -> None:
         """Stop polling and free all resources. Does not write LEAVE."""
+
+    def tail(self, start: int, end: int) -> Tail:
+        """Records ``start`` to ``end`` of those that ``state`` has seen, and the hash after them."""
 
     @property
     def head(self) -> bytes:

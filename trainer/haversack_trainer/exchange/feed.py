@@ -18,7 +18,7 @@ from haversack_trainer.contract.records import CorruptRecord, Record
 
 from .backoff import Backoff
 from .base import ExchangeError, Stale
-from .ledger import Forked, Ledger
+from .ledger import Forked, Ledger, Tail
 from .wire import (
     HEAD_HEADER,
     INCARNATION_HEADER,
@@ -91,6 +91,10 @@ class Feed:
     def head_at(self, position: int) -> bytes:
         """Hash of the first ``position`` records."""
         return self._ledger.head_at(position)
+
+    def tail(self, start: int, end: int) -> Tail:
+        """Records ``start`` to ``end``. What lies before the thread's newest records never changes."""
+        return self._ledger.read(start, end)
 
     def check(self) -> None:
         """Raises what ended the following, if anything did. Hold ``changed``."""

@@ -20,6 +20,7 @@ from .asking import LOOK_SECONDS, Asker
 from .base import Evicted, ExchangeError, Outgoing, Stop, Stopped, Swap
 from .bulk import Bulk, download
 from .feed import POLL_SECONDS, Feed
+from .ledger import Tail
 from .log import ClosedRound, RunState
 from .payload import blob_digest, body_of
 from .timing import Timing
@@ -177,6 +178,9 @@ class HttpExchange:
         self._bulk.close()
         self._feed.close()
         self._asker.close()
+
+    def tail(self, start: int, end: int) -> Tail:
+        return self._feed.tail(start, end)
 
     @property
     def bytes_sent(self) -> int:

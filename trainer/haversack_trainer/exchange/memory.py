@@ -16,6 +16,7 @@ from haversack_trainer.contract.report import PeerReport
 
 from .admission import LEASE_EXPIRED, Book
 from .base import Evicted, ExchangeError, Outgoing, Stop, Stopped, Swap
+from .ledger import Tail
 from .log import ClosedRound, RunState
 from .payload import blob_digest, body_of
 from .timing import Timing
@@ -141,6 +142,9 @@ class MemoryExchange:
 
     def close(self) -> None:
         """Nothing to free: the log belongs to all."""
+
+    def tail(self, start: int, end: int) -> Tail:
+        return self._log.book.ledger.read(start, end)
 
     @property
     def bytes_sent(self) -> int:

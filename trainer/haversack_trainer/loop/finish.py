@@ -21,6 +21,7 @@ from haversack_trainer.objects.base import Away, Store
 from haversack_trainer.report.events import Published
 from haversack_trainer.report.html import render
 
+from .archiving import Archiving
 from .entry import is_over
 from .judge import Judge
 from .recorder import Recorder
@@ -40,6 +41,7 @@ class Finish:
     meta: Meta
     recorder: Recorder
     stories: Stories
+    archiving: Archiving | None
     stop: Stop
     again_seconds: float = 15.0
     """Between two tries of a store that is away or full."""
@@ -101,7 +103,8 @@ class Finish:
 
     def _publish(self, verdict: Verdict) -> None:
         folder = self.judge.write(self._rounds)
-        publication = publish_adapter(self.store, folder, verdict, self.meta)
+        archive = self.archiving.keep() if self.archiving is not None else None
+        publication = publish_adapter(self.store, folder, verdict, self.meta, archive)
         _logger.info("published %s (%d bytes)", publication.uri, publication.size_bytes)
         self.recorder.catch_up()
         self._store_report(publication)

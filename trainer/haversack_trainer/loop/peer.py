@@ -28,6 +28,7 @@ from haversack_trainer.exchange.log import RunState
 from haversack_trainer.method import CannotCatchUp, Method, Trainee
 from haversack_trainer.objects.base import StoreError
 
+from .archiving import Archiving
 from .entry import Entry, is_over
 from .finish import Finish
 from .judge import Judge
@@ -57,6 +58,8 @@ class Seat:
     recorder: Recorder
     stories: Stories
     finish: Finish
+    archiving: Archiving | None
+    """Where the log is the adapter."""
     stop: Stop
 
 
@@ -191,6 +194,9 @@ class Peer:
         try:
             seat.saves.own(self._snapshot)
             if is_leader:
+                if seat.archiving is not None:
+                    # First: a run that goes on from a checkpoint needs the log that led there.
+                    seat.archiving.keep()
                 ref = seat.saves.shared(done, self._consensus(), self._snapshot.extra)
                 self._say(Kind.CHECKPOINT, done, ref)
                 seat.stories.keep()

@@ -16,6 +16,7 @@ from haversack_trainer.data import Batches
 from haversack_trainer.exchange.base import Exchange, Stop
 from haversack_trainer.exchange.http import HttpExchange
 from haversack_trainer.loop import Peer, Seat
+from haversack_trainer.loop.archiving import Archiving
 from haversack_trainer.loop.attended import AttendedBatches
 from haversack_trainer.loop.chronicle import Chronicle
 from haversack_trainer.loop.entry import Entry
@@ -63,9 +64,25 @@ def compose(config: PeerConfig, material: Material, exchange: Exchange, stop: St
     judge = _judge(config, material)
     entry = Entry(job, exchange, saves, identity, config.attempt, config.node, stop)
     stories = Stories(material.store, job.run, events)
-    finish = Finish(job, exchange, judge, material.store, meta, recorder, stories, stop)
+    archiving = None
+    if config.card.log_is_adapter:
+        archiving = Archiving(material.store, job, material.samples.classes, identity, exchange)
+    finish = Finish(job, exchange, judge, material.store, meta, recorder, stories, archiving, stop)
     return Peer(
-        Seat(job, exchange, model, method, entry, saves, judge, recorder, stories, finish, stop)
+        Seat(
+            job,
+            exchange,
+            model,
+            method,
+            entry,
+            saves,
+            judge,
+            recorder,
+            stories,
+            finish,
+            archiving,
+            stop,
+        )
     )
 
 
