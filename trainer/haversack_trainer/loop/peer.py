@@ -23,6 +23,7 @@ from haversack_trainer.exchange.base import (
     Stale,
     Stop,
     Stopped,
+    Swap,
 )
 from haversack_trainer.exchange.log import RunState
 from haversack_trainer.method import CannotCatchUp, Method, Trainee
@@ -152,23 +153,35 @@ class Peer:
         self._publish(round, outgoing)
         if round + 1 < self._rounds:
             seat.method.ahead(round + 1)
-        swap = seat.exchange.collect(round, seat.stop)
+        swap = self._collect(round)
         metrics = seat.method.incoming(swap)
         self._snapshot = Snapshot.of(round + 1, seat.model, seat.method, swap.closed)
         seat.recorder.closed(len(outgoing.blob or b""), metrics)
         self._keep(round + 1)
 
     def _publish(self, round: int, outgoing: Outgoing) -> None:
-        """In time or late; what is too late even for that is dropped. Raises ``Stale`` for any other reason."""
-        seat = self._seat
+        """In time or late; what is too late even for that is dropped."""
         try:
-            seat.exchange.publish(round, outgoing, seat.stop)
+            self._seat.exchange.publish(round, outgoing, self._seat.stop)
         except Stale as error:
-            seat.exchange.wait_for(lambda state: state.round > round, seat.stop, _FEED_SECONDS)
-            closed = seat.exchange.state.closed_round(round)
-            if closed is None or seat.exchange.me not in closed.missed:
-                raise
-            _logger.warning("what this peer made of round %d is not used: %s", round, error)
+            self._see_missed(round, error)
+
+    def _collect(self, round: int) -> Swap:
+        try:
+            return self._seat.exchange.collect(round, self._seat.stop)
+        except Stale as error:
+            # Of bulk that came too late.
+            self._see_missed(round, error)
+            return self._seat.exchange.collect(round, self._seat.stop)
+
+    def _see_missed(self, round: int, error: Stale) -> None:
+        """Raises ``error`` unless a deadline closed the round without this peer."""
+        seat = self._seat
+        seat.exchange.wait_for(lambda state: state.round > round, seat.stop, _FEED_SECONDS)
+        closed = seat.exchange.state.closed_round(round)
+        if closed is None or seat.exchange.me not in closed.missed:
+            raise error
+        _logger.warning("what this peer made of round %d is not used: %s", round, error)
 
     def _keep(self, done: int) -> None:
         """Evaluate and save where this round asks for it."""

@@ -21,7 +21,7 @@ from haversack_trainer.data import DataError, resolve
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.loop.saves import ADAPTER
 from haversack_trainer.method import CannotCatchUp, Method
-from haversack_trainer.model import AdaptedModel, ModelError, load_model
+from haversack_trainer.model import FineTuned, ModelError, load_model
 from haversack_trainer.objects.base import Store, StoreError
 from haversack_trainer.objects.opening import open_store
 
@@ -113,7 +113,7 @@ def _no_log(method: str, address: str) -> str:
     return f"the adapter at {address} cannot be made from a log: {method} exchanges more than its log holds"
 
 
-def _model(order: Order, archive: Archive, environ: Mapping[str, str]) -> AdaptedModel:
+def _model(order: Order, archive: Archive, environ: Mapping[str, str]) -> FineTuned:
     """The base model with the adapter as it was at the start."""
     job, uri = archive.job, order.base or archive.job.model.uri
     opener = partial(open_store, s3=job.storage.s3, environ=environ)
@@ -134,7 +134,7 @@ def _model(order: Order, archive: Archive, environ: Mapping[str, str]) -> Adapte
     return model
 
 
-def _method(archive: Archive, model: AdaptedModel) -> Method:
+def _method(archive: Archive, model: FineTuned) -> Method:
     job = archive.job
     card = METHODS[job.method.type]
     settings = card.load_settings().model_validate(job.method.settings)
@@ -142,7 +142,7 @@ def _method(archive: Archive, model: AdaptedModel) -> Method:
     return method
 
 
-def _check_base(stretch: Stretch, model: AdaptedModel) -> None:
+def _check_base(stretch: Stretch, model: FineTuned) -> None:
     """A log that began from a checkpoint must find the adapter as that checkpoint had it."""
     if stretch.part.base is None:
         return
