@@ -85,13 +85,23 @@ class MethodCard:
     """True if a step must see the same function at every forward pass."""
     common_state: tuple[str, ...] = ()
     """Names in the method's ``state_dict`` of what is equal on all peers: it is in the run's checkpoints."""
-    log_is_adapter: bool = False
-    """True if the state is a function of base model, settings and log: ``haversack replay`` makes it again."""
+    replica: str | None = None
+    """``module:class`` of the state alone, where it is a function of base model, settings and log: built as
+    ``replica(settings, seed, model)``, its ``replay(rounds)`` makes the adapter again without any data."""
 
     def load_settings(self) -> SettingsClass:
         """The ``Settings`` class."""
         loaded: SettingsClass = _load(self.settings)
         return loaded
+
+    @property
+    def log_is_adapter(self) -> bool:
+        """Whether ``haversack replay`` can make the adapter again."""
+        return self.replica is not None
+
+    def load_replica(self) -> Any:
+        """The class, for ``log_is_adapter`` only. Imports torch."""
+        return _load(self.replica or "")
 
     def load_factory(self) -> Any:
         """The class that implements ``method.Method``. Imports torch."""
@@ -149,7 +159,7 @@ METHODS: Final[dict[str, MethodCard]] = {
             ring_edges=False,
             forbids_dropout=True,
             common_state=("velocity",),
-            log_is_adapter=True,
+            replica=f"{_HOME}.spsa.replica:Replica",
         ),
     )
 }

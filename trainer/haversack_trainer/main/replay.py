@@ -20,7 +20,6 @@ from haversack_trainer.contract.spec import S3Spec
 from haversack_trainer.data import DataError, resolve
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.loop.saves import ADAPTER
-from haversack_trainer.method import CannotCatchUp, Method
 from haversack_trainer.model import FineTuned, ModelError, load_model
 from haversack_trainer.objects.base import Store, StoreError
 from haversack_trainer.objects.opening import open_store
@@ -53,7 +52,7 @@ def replay(order: Order, environ: Mapping[str, str], say: Say) -> str:
     """Make the adapter; its digest. Raises ``CannotReplay`` with one sentence."""
     try:
         return _replay(order, environ, say)
-    except (StoreError, CheckpointError, DataError, ModelError, CannotCatchUp) as error:
+    except (StoreError, CheckpointError, DataError, ModelError) as error:
         raise CannotReplay(str(error)) from error
 
 
@@ -66,11 +65,11 @@ def _replay(order: Order, environ: Mapping[str, str], say: Say) -> str:
         f"{archive.job.run}: {archive.rounds} rounds in {num_bytes} bytes of log, every hash is right"
     )
     model = _model(order, archive, environ)
-    method = _method(archive, model)
+    replica = _replica(archive, model)
     for stretch in stretches(archive, logs, order.to):
         _check_base(stretch, model)
         for count, piece in _chunks(stretch.rounds):
-            method.catch_up(piece, _no_blob)
+            replica.replay(piece)
             say(f"round {stretch.part.start.round + count} of {order.to or archive.rounds}")
     found = model.trainables_digest()
     if manifest is not None and order.to in {None, manifest.round}:
@@ -134,12 +133,11 @@ def _model(order: Order, archive: Archive, environ: Mapping[str, str]) -> FineTu
     return model
 
 
-def _method(archive: Archive, model: FineTuned) -> Method:
+def _replica(archive: Archive, model: FineTuned) -> Any:
     job = archive.job
     card = METHODS[job.method.type]
     settings = card.load_settings().model_validate(job.method.settings)
-    method: Method = card.load_factory()(settings, 0, job.training.seed, model, _NoData())
-    return method
+    return card.load_replica()(settings, job.training.seed, model)
 
 
 def _check_base(stretch: Stretch, model: FineTuned) -> None:
@@ -167,14 +165,3 @@ def _chunks(rounds: Sequence[ClosedRound]) -> Iterator[tuple[int, Sequence[Close
     for start in range(0, len(rounds), CHUNK_ROUNDS):
         piece = rounds[start : start + CHUNK_ROUNDS]
         yield start + len(piece), piece
-
-
-def _no_blob(closed: ClosedRound, peer: int) -> bytes:
-    raise CannotCatchUp(f"round {closed.round} needs bulk of peer {peer} that no log holds")
-
-
-class _NoData:
-    """Nobody trains here."""
-
-    def micro_batches(self, step: int) -> Sequence[Any]:
-        raise CannotCatchUp(f"step {step} needs data that a replay has not")

@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable
 from typing import Any, Final
 
-import torch
 from torch import Tensor
 
 from haversack_trainer.exchange.base import Outgoing, Swap
@@ -27,18 +25,12 @@ from haversack_trainer.method import Batches, Fetch, StepResult, Trainee
 
 from . import codec
 from .checks import require_repeatable, require_sound, takes_points
-from .directions import Directions, Signs
 from .estimate import Estimator
-from .lowrank import LowRank
-from .normals import Normals
 from .privacy import Use, epsilon, protected
-from .settings import RANK, REFRESH_ROUNDS, Code, Distribution, Privacy, Settings
-from .update import update_of
-from .vector import ParameterVector
+from .replica import Replica
+from .settings import Code, Privacy, Settings
 from .words import WORD_BITS, key
 
-REPLAYED_AT_A_TIME: Final = 256
-"""Rounds whose updates are in memory while a piece of the vector goes through them."""
 ROUNDING_SALT: Final = 0x3C6EF372
 """Tells the numbers that round a scalar from the direction of the same identifier."""
 
@@ -57,12 +49,10 @@ class Spsa:
         require_repeatable(model, first)
         if settings.points_per_pass > 1 and not takes_points(model, first):
             settings = settings.model_copy(update={"points_per_pass": 1})
-        self._vector = ParameterVector([parameter for _, parameter in model.trainables()])
-        self._directions = _directions(settings, seed, model)
+        self._replica = Replica(settings, seed, model)
         self._estimator = Estimator(
-            settings, peer, seed, model, batches, self._vector, self._directions
+            settings, peer, seed, model, batches, self._replica.vector, self._replica.directions
         )
-        self._velocity = self._at_rest()
         self._batches, self._noise = batches, random.SystemRandom()
         self._measured: list[float] = []
         self._spent: dict[str, float] = {}
@@ -123,55 +113,17 @@ class Spsa:
         """Nothing: the next step starts from what the open round gives."""
 
     def incoming(self, swap: Swap) -> dict[str, float]:
-        return {"directions": float(self._apply([swap.closed])), **self._spent}
+        return {"directions": float(self._replica.apply([swap.closed])), **self._spent}
 
     def catch_up(self, history: Iterable[ClosedRound], _fetch: Fetch) -> None:
-        rounds = iter(history)
-        while some := list(islice(rounds, REPLAYED_AT_A_TIME)):
-            self._apply(some)
-
-    def _apply(self, history: Sequence[ClosedRound]) -> int:
-        """Piece by piece, each through all rounds: the vector is read and written once."""
-        updates = [update_of(closed, self._seed, self._settings) for closed in history]
-        for start, theta, velocity in self._pieces():
-            for update in updates:
-                update.apply(theta, start, self._directions, velocity)
-        return sum(len(update.terms) for update in updates)
-
-    def _pieces(self) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-        for start, theta in self._vector.pieces(self._directions):
-            yield (
-                start,
-                theta,
-                None if self._velocity is None else self._velocity[start : start + theta.numel()],
-            )
+        self._replica.replay(history)
 
     def consensus(self, _closed: ClosedRound, _fetch: Fetch) -> dict[str, Tensor]:
         """Everybody's state is the consensus."""
         return self._model.trainable_state()
 
     def state_dict(self) -> dict[str, Any]:
-        """The velocity, if there is momentum; the parameters and the log are all else there is."""
-        return {} if self._velocity is None else {"velocity": self._velocity.cpu()}
+        return self._replica.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if self._velocity is not None:
-            self._velocity.copy_(state["velocity"])
-
-    def _at_rest(self) -> Tensor | None:
-        if not float(self._settings.momentum):
-            return None
-        return torch.zeros(self._vector.numel, device=self._vector.device)
-
-
-def _directions(settings: Settings, seed: int, model: Trainee) -> Directions:
-    shapes = [parameter.shape for _, parameter in model.trainables()]
-    numel = sum(shape.numel() for shape in shapes)
-    match settings.distribution:
-        case Distribution.RADEMACHER:
-            return Signs(numel)
-        case Distribution.GAUSSIAN:
-            return Normals(numel)
-        case Distribution.LOW_RANK:
-            rank, refresh = settings.rank or RANK, settings.refresh_rounds or REFRESH_ROUNDS
-            return LowRank(shapes, seed, rank, refresh)
+        self._replica.load_state_dict(state)
