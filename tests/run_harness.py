@@ -137,13 +137,20 @@ ON_TWO_LAYERS: dict[str, dict[str, Any]] = {
 """What a method needs to be told where a model has no layers to spare."""
 
 
-def a_job(model: Path, data: Path, store: Path, method: str, **changes: Any) -> JobFile:
+def a_job(
+    model: Path,
+    data: Path,
+    store: Path,
+    method: str,
+    settings: dict[str, Any] | None = None,
+    **changes: Any,
+) -> JobFile:
     """Six rounds of three peers that pass their gate; ``changes`` replace whole sections."""
     sections = {
         "run": RUN,
         "job": "job",
         "dataset": {"uri": f"file://{data}", "maxLength": 16},
-        "method": {"type": method, "settings": ON_TWO_LAYERS.get(method, {})},
+        "method": {"type": method, "settings": settings or ON_TWO_LAYERS.get(method, {})},
         "training": {"rounds": 6, "batchSize": 4, "seed": 17},
         "storage": {"uri": f"file://{store}"},
         "checkpoint": {"periodRounds": 2},
