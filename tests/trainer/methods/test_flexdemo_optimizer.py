@@ -83,7 +83,8 @@ def test_relabelling_the_nodes_changes_nothing(scheme: Scheme) -> None:
 @pytest.mark.parametrize("scheme", PER_STEP)
 def test_alone_a_node_keeps_to_its_own_payload(scheme: Scheme) -> None:
     """What R = 1 gives is what any number of equal nodes gives."""
-    one, three = Nodes(with_scheme(scheme), SIZES, count=1), Nodes(with_scheme(scheme), SIZES, 3)
+    options = with_scheme(scheme, value_type=ValueType.BF16)
+    one, three = Nodes(options, SIZES, count=1), Nodes(options, SIZES, count=3)
     for number in range(4):
         gradients = weights(SIZES, number)
         one.step([gradients])
@@ -222,3 +223,25 @@ def test_groups_that_are_passed_one_at_a_time_pick_as_if_together() -> None:
             optimizer.apply([optimizer.compress()])
         optimizer.param_groups = groups
     assert same_bits(together.flat(), apart.flat())
+
+
+def test_a_sixteenth_learns_as_well_as_all_of_it_and_not_without_the_subtraction() -> None:
+    """A quadratic with noise of each node's own, against momentum and sign in full, at equal steps."""
+    size, target = 128, weights([128], 7)[0]
+    generator = torch.Generator().manual_seed(5)
+
+    def loss(options: Options) -> float:
+        nodes = Nodes(replace(options, learning_rate=0.03, beta=0.9), [size])
+        for _ in range(200):
+            nodes.step(
+                [
+                    [own[0].detach() - target + torch.randn(size, generator=generator)]
+                    for own in nodes.parameters
+                ]
+            )
+        return float((nodes.flat() - target).square().mean())
+
+    full = loss(Options(scheme=Scheme.RANDOM, rate=1.0, alpha=0.0))
+    sixteenth = loss(Options())
+    assert sixteenth < 1.05 * full
+    assert loss(Options(alpha=0.0, top_k=1)) > 1.5 * sixteenth

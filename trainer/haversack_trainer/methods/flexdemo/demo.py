@@ -30,8 +30,8 @@ from .values import (
     rounded,
 )
 
-_SUM_BITS: Final = 40
-"""Of a value in a sum over senders, which is exact in fp64 for up to 4096 of them, whatever their order."""
+_SHARE_BITS: Final = 40
+"""Of a sender's share of a mean, a whole number: the sum is exact in fp64, whatever the order."""
 
 
 class Chosen(NamedTuple):
@@ -63,16 +63,16 @@ class DeMo:
         rows = torch.empty(shape, dtype=torch.uint8, device=bucket.device)
         values = torch.empty(shape, device=bucket.device)
         scales = torch.empty(shape[1], device=bucket.device)
-        energy = before = torch.zeros((), dtype=torch.float64, device=bucket.device)
+        energy = before = torch.zeros((), device=bucket.device)
         for first, last in self._tiles(shape[1], bucket.device):
             part = self._take_in(momentum, gradient, first, last)
-            before = before + part.square().sum()
+            before = before + torch.linalg.vector_norm(part).square()
             best = top_rows(part, shape[0])
             largest = part.gather(0, best.long())
             scale = largest.abs().mean(0)
             seen = rounded(self._options.value_type, largest, scale)
             part.scatter_(0, best.long(), largest - self._options.alpha * seen)
-            energy = energy + seen.square().sum()
+            energy = energy + torch.linalg.vector_norm(seen).square()
             rows[:, first:last], values[:, first:last], scales[first:last] = best, largest, scale
         data = encode_values(self._options.value_type, values, scales)
         data += encode_indices(rows.cpu().numpy().reshape(-1), self._bits)
@@ -93,27 +93,35 @@ class DeMo:
 
     def mean(self, bucket: Bucket, parts: Sequence[Chosen]) -> Iterator[Tile]:
         chunk, num_elements = self._options.chunk, bucket.num_elements
+        shape = (TILE[bucket.device.type] // chunk, chunk)
+        # Made once: fresh memory for each tile would cost more than the sums.
+        sums = torch.empty(shape, dtype=torch.float64, device=bucket.device)
+        counts = torch.empty(shape, device=bucket.device)
         for first, last in self._tiles(num_chunks(num_elements, chunk), bucket.device):
-            tile = [Chosen(p.rows[:, first:last].long(), p.values[:, first:last]) for p in parts]
+            tile = [
+                Chosen(p.rows[:, first:last].t().long(), p.values[:, first:last].t()) for p in parts
+            ]
             start, stop = first * chunk, min(last * chunk, num_elements)
-            yield start, stop, self._decoded(tile).view(-1)[: stop - start]
+            size = last - first
+            yield start, stop, self._decoded(tile, sums[:size], counts[:size])[: stop - start]
 
-    def _decoded(self, parts: Sequence[Chosen]) -> Tensor:
-        """fp64, shape (G, c)."""
-        bound = torch.stack([part.values.abs().amax(0) for part in parts]).amax(0)
-        exponent = exponents(bound)
-        scale = power_of_two(_SUM_BITS - exponent)
-        shape = (self._options.chunk, bound.numel())
-        sums = torch.zeros(shape, dtype=torch.float64, device=bound.device)
-        counts = torch.zeros_like(sums)
+    def _decoded(self, parts: Sequence[Chosen], sums: Tensor, counts: Tensor) -> Tensor:
+        """fp64, flat. ``sums`` and ``counts``: scratch of shape (G, c)."""
+        bound = torch.stack([part.values.abs().amax(1) for part in parts]).amax(0)
+        exponent = exponents(bound)[:, None]
+        scale = power_of_two(_SHARE_BITS - exponent)
+        counts.zero_()
         for rows, values in parts:
-            sums.scatter_add_(0, rows, (values * scale).round_())
-            counts.scatter_add_(0, rows, (values != 0).double())
+            counts.scatter_add_(1, rows, (values != 0).float())
         if self._options.mean_mode is MeanMode.ALL:
             counts.fill_(len(parts))
-        # By tensors: a division by a number is a multiplication by its rounded inverse on some devices.
-        sums.div_(counts.clamp_(min=1)).mul_(2.0 ** (BITS - _SUM_BITS)).round_()
-        return inverse(sums).mul_(power_of_two(exponent - 2 * BITS)[:, None])
+        sums.zero_()
+        for rows, values in parts:
+            # By a tensor: a division by a number is a product with its rounded inverse on some devices.
+            share = (values * scale).div_(counts.gather(1, rows).clamp_(min=1))
+            sums.scatter_add_(1, rows, share.round_())
+        sums.mul_(2.0 ** (BITS - _SHARE_BITS)).round_()
+        return inverse(sums).mul_(power_of_two(exponent - 2 * BITS)).view(-1)
 
     def _shape(self, bucket: Bucket) -> tuple[int, int]:
         return self._options.top_k, num_chunks(bucket.num_elements, self._options.chunk)

@@ -227,8 +227,11 @@ def _gradient(slot: _Slot) -> Tensor:
 
 
 def _are_finite(slots: Sequence[_Slot]) -> bool:
-    # A sum is not finite if one term is not; the other way round it may overflow, which costs a step.
-    return all(bool(torch.isfinite(_gradient(slot).sum(dtype=torch.float64))) for slot in slots)
+    # The sum is not finite if one term is not; the other way round it may have overflown.
+    return all(
+        bool(torch.isfinite(gradient.sum()) or torch.isfinite(gradient).all())
+        for gradient in map(_gradient, slots)
+    )
 
 
 def _figures(sent: Sequence[Sent]) -> dict[str, float]:

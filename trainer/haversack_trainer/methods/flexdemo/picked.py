@@ -47,7 +47,7 @@ class Picked:
     def encode(self, bucket: Bucket, momentum: Tensor, gradient: Tensor) -> Sent:
         self.hold(momentum, gradient)
         whole = momentum if self.keeps_momentum else gradient
-        before = float(whole.square().sum(dtype=torch.float64))
+        before = float(torch.linalg.vector_norm(whole)) ** 2
         at = self.positions(bucket)
         values = whole[at]
         grouped, scales = self._grouped(values)
@@ -55,7 +55,7 @@ class Picked:
         if self.keeps_momentum:
             momentum[at] = values - self._options.alpha * seen
         data = encode_values(self._options.value_type, grouped, scales)
-        return Sent(data, float(seen.square().sum(dtype=torch.float64)), before)
+        return Sent(data, float(torch.linalg.vector_norm(seen)) ** 2, before)
 
     def num_bytes(self, bucket: Bucket) -> int:
         return num_value_bytes(self._options.value_type, *self._shape(bucket))

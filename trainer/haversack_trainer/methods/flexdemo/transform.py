@@ -70,8 +70,5 @@ def power_of_two(exponent: Tensor) -> Tensor:
 
 
 def inverse(coefficients: Tensor) -> Tensor:
-    """IDCT of whole numbers, in units of 2^-24: fp64, from shape (c, G) to (G, c).
-
-    ``coefficients`` are of magnitude at most 2^24.
-    """
-    return coefficients.t() @ fixed_matrix(coefficients.shape[0], coefficients.device)
+    """IDCT of whole numbers of magnitude at most 2^24, in units of 2^-24: fp64, shape (G, c)."""
+    return coefficients @ fixed_matrix(coefficients.shape[1], coefficients.device)
