@@ -197,12 +197,15 @@ def expected_mib(case: Case, parameters: int, device: str) -> int:
         num_layers=shape.num_layers,
         vocabulary_size=shape.vocabulary,
     )
-    peak = METHODS[case.method].memory.peak_bytes(
+    card = METHODS[case.method]
+    settings = card.load_settings().model_validate(SETTINGS[case.method])
+    peak = card.memory.peak_bytes(
         footprint,
         weights_of(footprint, AdapterSpec(lora=LoraSpec(rank=RANK))),
         max_length=case.max_length,
         micro_batch=case.micro_batch,
         on_device=device != "cpu",
+        active_layers=settings.active_layers(shape.num_layers),
     )
     return peak // MIB
 

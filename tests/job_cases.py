@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, Final
 
 from crd_bounds import SAMPLES, Bound, a_value, bounds
+from method_contexts import METHOD_CONTEXTS
 from pydantic import ValidationError
 
 from haversack_operator.api.crd import job_definition
@@ -112,13 +113,6 @@ _SPEAKER: Final = {"spec.model.task": "CausalLM"}
 _FOOTPRINT: Final = {"parameters": 10**9, "hiddenSize": 2048, "numLayers": 16}
 _TWO_POOLS: Final = {"spec.pools": pools((0, 0), (1, 0))}
 
-_FLEX: Final = "spec.method.flexDeMo"
-
-
-def _flex(scheme: str) -> Edits:
-    return {"spec.method.type": "FlexDeMo", f"{_FLEX}.scheme": scheme}
-
-
 _CONTEXTS: Final[dict[str, Edits]] = {
     "spec.dataset.prompt": _SPEAKER,
     "spec.dataset.promptColumn": {**_SPEAKER, "spec.dataset.completionColumn": "answer"},
@@ -142,31 +136,7 @@ _CONTEXTS: Final[dict[str, Edits]] = {
     "spec.pools[].peers.replicas:minimum": _TWO_POOLS,
     f"{_TOLERATION}.tolerationSeconds": {f"{_TOLERATION}.effect": "NoExecute"},
     f"{_TOLERATION}.value": {f"{_TOLERATION}": {"key": "edge"}},
-    "spec.method.spsa": {"spec.method.type": "SPSA"},
-    _FLEX: {"spec.method.type": "FlexDeMo"},
-    **{
-        f"{_FLEX}.{field}": _flex("DiLoCo")
-        for field in ("syncEvery", "outerLearningRate", "outerMomentum")
-    },
-    f"{_FLEX}.rate": _flex("Random"),
-    f"{_FLEX}.topK": {**_flex("DeMo"), f"{_FLEX}.chunk": 256},
-    **{
-        f"spec.method.spsa.{field}": {
-            "spec.method.type": "SPSA",
-            "spec.method.spsa.distribution": "LowRank",
-        }
-        for field in ("rank", "refreshRounds")
-    },
-    "spec.method.spsa.pointsPerPass": {
-        "spec.method.type": "SPSA",
-        "spec.method.spsa.sharedBatch": True,
-    },
-    "spec.method.dropPEFT": {"spec.method.type": "DropPEFT"},
-    "spec.method.dropPEFT.maxDropRate": {
-        "spec.method.type": "DropPEFT",
-        "spec.method.dropPEFT.dropRate": "0",
-    },
-    "spec.method.decLoRA.edgePercent": {"spec.method.decLoRA.graph": "ErdosRenyi"},
+    **METHOD_CONTEXTS,
 }
 """What else must be set for a bound to be the only thing that a value breaks."""
 

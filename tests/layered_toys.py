@@ -42,6 +42,7 @@ class LayeredToy(ToyModel):
         with torch.random.fork_rng():
             torch.manual_seed(0)
             self.network: nn.Module = ToyStack(num_layers, width, classes)
+        self.machine_class, self.room, self.has_classes = "toy", num_layers, True
 
     def trainables(self) -> Sequence[tuple[str, nn.Parameter]]:
         return sorted(self.network.named_parameters())
@@ -49,6 +50,13 @@ class LayeredToy(ToyModel):
     def sample_losses(self, batch: ToyBatch) -> Tensor:
         out: Tensor = self.network(batch.inputs)
         return (out - batch.targets).square().mean(1)
+
+    def losses(self, batch: ToyBatch) -> tuple[Tensor, Tensor | None]:
+        right = self.network(batch.inputs).argmax(1) == batch.targets.argmax(1)
+        return self.sample_losses(batch), right if self.has_classes else None
+
+    def fits(self, active_layers: int) -> bool:
+        return active_layers <= self.room
 
     def train(self, mode: bool) -> None:
         self.network.train(mode)

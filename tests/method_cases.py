@@ -21,6 +21,7 @@ def _random(**settings: Any) -> dict[str, Any]:
     return {"scheme": "Random", **settings}
 
 
+_BANDIT: Final[dict[str, Any]] = {"configurator": "DiscountedUCB"}
 METHOD_CASES: Final = (
     Case(
         "SPSA with dropout",
@@ -64,6 +65,31 @@ METHOD_CASES: Final = (
         },
         {"spec.method": {"type": "DropPEFT", "dropPEFT": {"dropRate": "0.96"}}},
         "dropRate: is above maxDropRate",
+    ),
+    Case(
+        "an arm above the cap",
+        {"spec.method": {"type": "DropPEFT", "dropPEFT": _BANDIT | {"arms": ["0", "0.95"]}}},
+        {"spec.method": {"type": "DropPEFT", "dropPEFT": _BANDIT | {"arms": ["0", "0.96"]}}},
+        "arms: one is above maxDropRate",
+    ),
+    *(
+        Case(
+            f"{field} without a configurator",
+            {"spec.method": {"type": "DropPEFT", "dropPEFT": _BANDIT | {field: value}}},
+            {"spec.method": {"type": "DropPEFT", "dropPEFT": {field: value}}},
+            f"{field}: goes with a configurator",
+        )
+        for field, value in (("arms", ["0.5"]), ("roundSeconds", 60))
+    ),
+    *(
+        Case(
+            f"{field} is a share",
+            {"spec.method": {"type": "DropPEFT", "dropPEFT": {field: "1"}}},
+            {"spec.method": {"type": "DropPEFT", "dropPEFT": {field: value}}},
+            f"{field}: is a share",
+        )
+        for field in ("exploration", "explorationDecay", "leastExploration", "discount")
+        for value in ("0", "1.01")
     ),
     Case(
         "a layer that is always dropped",

@@ -51,6 +51,16 @@ class LayeredTrainee(Trainee, Protocol):
     def network(self) -> nn.Module:
         """The model itself, with its trainable parameters in it."""
 
+    @property
+    def machine_class(self) -> str:
+        """Kind of device and its memory, rounded: machines of a class do a step in about the same time."""
+
+    def fits(self, active_layers: int, /) -> bool:
+        """Whether a step through so many layers has room on this machine; True where that is not known."""
+
+    def losses(self, batch: Any) -> tuple[Tensor, Tensor | None]:
+        """``sample_losses``, and for classification whether each sample was right ``[n]``."""
+
 
 class Batches(Protocol):
     """A peer's own data: ``data.Batches``, or a toy in tests."""

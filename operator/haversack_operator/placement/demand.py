@@ -132,6 +132,8 @@ def _candidates(spec: JobSpec, card: MethodCard, *, on_device: bool) -> tuple[Ca
     if footprint is None:
         return (Candidate(wanted, 0),)
     weights = weights_of(footprint, spec.adapter)
+    settings = card.load_settings().model_validate(spec.method.get(card.member) or {})
+    active = settings.active_layers(footprint.num_layers)
     powers = (2**exponent for exponent in range(wanted.bit_length() - 1, -1, -1))
     sizes = [wanted, *(size for size in powers if size < wanted and batch % size == 0)]
     return tuple(
@@ -143,6 +145,7 @@ def _candidates(spec: JobSpec, card: MethodCard, *, on_device: bool) -> tuple[Ca
                 max_length=spec.dataset.max_length,
                 micro_batch=size,
                 on_device=on_device,
+                active_layers=active,
             ),
         )
         for size in sizes

@@ -109,3 +109,16 @@ def test_training_all_weights_takes_what_the_card_says_of_each(
 def test_without_the_model_s_size_every_peer_does_as_told() -> None:
     kind = demand_of(a_spec(training={"batchSize": 32, "microBatchSize": 8})).kinds[0]
     assert [one.micro_batch_size for one in kind.candidates] == [8]
+
+
+def test_layers_that_are_left_out_need_no_memory() -> None:
+    def peak(**settings: str) -> int:
+        method = {"type": "DropPEFT", "dropPEFT": settings}
+        spec = a_spec("DropPEFT", footprint=MINILM).model_copy(update={"method": method})
+        return demand_of(spec).kinds[0].candidates[0].peak_bytes
+
+    full, half = peak(dropRate="0"), peak(dropRate="0.5")
+    assert full > half
+    # Of six layers 2.4 run on average, so three must have room; no higher rate is to be had.
+    assert peak(dropRate="0.6") == peak(configurator="EpsilonGreedy") == half
+    assert peak(sampler="Bernoulli", dropRate="0.5") > half

@@ -16,6 +16,10 @@ class MethodSettings(Frozen):
 
     checks: ClassVar[tuple[Check, ...]] = ()
 
+    def active_layers(self, num_layers: int) -> int:
+        """Most layers that keep activations at a time, of a model with so many."""
+        return num_layers
+
 
 SettingsClass = type[MethodSettings]
 """Named here, since a card's own field ``type`` hides the built-in one."""
@@ -49,9 +53,11 @@ class MemoryModel:
         max_length: int,
         micro_batch: int,
         on_device: bool,
+        active_layers: int | None = None,
     ) -> int:
-        """Bytes at the peak of a step; ``on_device``: not on a CPU, whose memory then holds the copies."""
-        hidden, layers = footprint.hidden_size, footprint.num_layers
+        """Bytes at the peak of a step, of which ``active_layers`` (default all) keep activations; ``on_device``: not on a CPU, whose memory then holds the copies."""
+        hidden = footprint.hidden_size
+        layers = footprint.num_layers if active_layers is None else active_layers
         scores = 0 if on_device else self.score_copies * max_length / LEAST_HEAD_WIDTH
         per_token = hidden * layers * (self.activation_factor + scores)
         per_token += LOGIT_COPIES * (footprint.vocabulary_size or 0)
@@ -136,6 +142,7 @@ METHODS: Final[dict[str, MethodCard]] = {
             factory=f"{_HOME}.droppeft.method:DropPeft",
             needs_backward=True,
             memory=MemoryModel(bytes_per_trainable=28, activation_factor=28, score_copies=4),
+            common_state=("members", "pulls", "shared"),
             ring_edges=False,
         ),
         MethodCard(

@@ -13,6 +13,8 @@ from haversack_trainer.exchange.base import Stop
 
 _QUOTA_V2: Final = "cpu.max"
 _QUOTA_V1: Final = ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")
+_MEMORY_V2: Final = "memory.max"
+_MEMORY_V1: Final = "memory/memory.limit_in_bytes"
 CGROUP: Final = Path("/sys/fs/cgroup")
 
 
@@ -33,6 +35,18 @@ def set_up_torch(environ: Mapping[str, str]) -> None:
     if not environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(num_cores(CGROUP))
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
+
+
+def memory_bytes(cgroup: Path) -> int:
+    """Memory that the control group leaves this process, at most the machine's."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for name in (_MEMORY_V2, _MEMORY_V1):
+        try:
+            granted = (cgroup / name).read_text().strip()
+        except OSError:
+            continue
+        return min(whole, int(granted)) if granted.isdecimal() else whole
+    return whole
 
 
 def num_cores(cgroup: Path) -> int:

@@ -32,6 +32,7 @@ from haversack_trainer.report.progress import Progress, open_progress
 from .endings import BadJob
 from .machine import set_up_torch
 from .material import Material, prepare
+from .room import room_for
 
 
 def run_peer(config: PeerConfig, environ: Mapping[str, str], stop: Stop) -> None:
@@ -116,6 +117,7 @@ def _method(config: PeerConfig, material: Material, stop: Stop, recorder: Record
     batches = AttendedBatches(own, stop, recorder.beat)
     try:
         check_suited(config.card, config.job.adapter)
+        material.model.fits = room_for(config, material.model.device)
         factory = config.card.load_factory()
         method: Method = factory(
             config.settings, config.peer, training.seed, material.model, batches

@@ -6,7 +6,7 @@ Methods see less of it: ``method.Trainee``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,9 @@ from haversack_trainer.data.samples import Indices
 
 class FineTuned(Protocol):
     """Built by ``load.load_model``. Not safe to use from two threads."""
+
+    fits: Callable[[int], bool]
+    """Whether a step through so many layers has room here; set by who knows the job."""
 
     @property
     def device(self) -> torch.device:

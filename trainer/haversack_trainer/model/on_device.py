@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +34,8 @@ class OnDevice:
         self._model, self._encoder, self._head = model, encoder, head
         self._device, self._head_is_new = device, head_is_new
         self._trainables = list(trainables)
+        self.fits: Callable[[int], bool] = lambda _: True
+        """Whether a step through so many layers has room here; set by who knows the job."""
 
     @property
     def device(self) -> torch.device:
@@ -47,6 +50,14 @@ class OnDevice:
         """The model itself, for ``blocks``."""
         module: nn.Module = self._model
         return module
+
+    @property
+    def machine_class(self) -> str:
+        """Kind of device, and the power of two of its memory in GiB."""
+        if self._device.type != "cuda":
+            return self._device.type
+        size = torch.cuda.get_device_properties(self._device).total_memory
+        return f"cuda-{round(math.log2(size / 2**30))}"
 
     @property
     def is_training(self) -> bool:

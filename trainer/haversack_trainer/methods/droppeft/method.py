@@ -8,46 +8,57 @@ there is no server, and the shared state is a function of the log. All layers ru
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from haversack_trainer.blocks import BlocksError, LayerExecutor, Layers, find_layers
-from haversack_trainer.exchange.base import Evicted, ExchangeError, Outgoing, Stopped, Swap
-from haversack_trainer.exchange.codec import CodecError, Layout
-from haversack_trainer.exchange.log import ClosedRound, Payload
-from haversack_trainer.exchange.payload import DIGEST_BYTES
+from haversack_trainer.blocks import LayerExecutor
+from haversack_trainer.exchange.base import Outgoing, Swap
+from haversack_trainer.exchange.codec import Layout
+from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.method import (
     Batches,
-    CannotCatchUp,
     Fetch,
     LayeredTrainee,
     StepResult,
     Unsuited,
 )
 
-from .federation import Contribution, Parts, Tensors, aggregate, cohort
-from .rates import Infeasible, Rates, protected_layers, shape_weights, water_fill
-from .settings import Head, Settings
+from .configurator import Configurator
+from .federation import Contribution, Tensors, aggregate, cohort
+from .ground import layers_of, parts_of, protected_of
+from .rates import Infeasible, Rates, shape_weights, water_fill
+from .reading import contributions, last_sent, trials
+from .settings import Configurator as Choice
+from .settings import Reward, Settings
 from .training import LocalRound, LocalTraining
-from .word import Word, WordError
+from .word import KIND_BYTES, Trial, Word
 
 
 class DropPeft:
     """What goes over the wire is the state of the active layers' trainable tensors and the head's, fp32."""
 
     def __init__(
-        self, settings: Settings, peer: int, seed: int, model: LayeredTrainee, batches: Batches
+        self,
+        settings: Settings,
+        peer: int,
+        seed: int,
+        model: LayeredTrainee,
+        batches: Batches,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._settings, self._peer, self._seed, self._model = settings, peer, seed, model
-        layers = _layers(model)
-        self._parts = _parts(settings, model, layers)
-        self._protected = _protected(settings, layers)
+        self._settings, self._peer, self._seed = settings, peer, seed
+        self._model, self._batches, self._clock = model, batches, clock
+        layers = layers_of(model)
+        self._parts = parts_of(settings, model, layers)
+        self._protected = protected_of(settings, layers)
         self._importance: list[float] | None = None
-        self._rates()
+        self._configurator = self._new_configurator()
         executor = LayerExecutor(layers)
         self._training = LocalTraining(
             settings, peer, seed, model, batches, executor=executor, parts=self._parts
@@ -64,8 +75,8 @@ class DropPeft:
         if self._peer in self._members and self._peer not in chosen:
             return StepResult(loss=math.nan, num_samples=0)
         before = self._read()
-        done = self._training.run(round, self._rates())
-        self._conclude(done, before)
+        done, trial = self._train(round)
+        self._conclude(done, trial, before)
         made = [loss for loss in done.losses if math.isfinite(loss)]
         return StepResult(
             loss=sum(made) / len(made) if made else math.nan,
@@ -73,7 +84,20 @@ class DropPeft:
             num_nonfinite_steps=len(done.losses) - len(made),
         )
 
-    def _conclude(self, done: LocalRound, before: Tensors) -> None:
+    def _train(self, round: int) -> tuple[LocalRound, Trial | None]:
+        """The local steps, and with a configurator what they gained."""
+        if self._configurator is None:
+            return self._training.run(round, self._rates(float(self._settings.drop_rate))), None
+        kind = self._model.machine_class[:KIND_BYTES]
+        arm = self._configurator.pick(round, kind)
+        before = self._training.figure(round)
+        begin = self._clock()
+        done = self._training.run(round, self._rates(arm))
+        seconds = self._clock() - begin
+        gain = self._training.figure(round) - before
+        return done, Trial(arm, gain, seconds, kind) if math.isfinite(gain) else None
+
+    def _conclude(self, done: LocalRound, trial: Trial | None, before: Tensors) -> None:
         """Keep what is to be published, if it is worth it."""
         self._depth = done.mean_depth
         if not done.steps:
@@ -83,7 +107,8 @@ class DropPeft:
             self._install(before)
             return
         self._importance = list(done.importance)
-        word = Word(done.steps, done.num_samples, done.active, (True,) * self._parts.num_layers)
+        shared = (True,) * self._parts.num_layers
+        word = Word(done.steps, done.num_samples, done.active, shared, trial)
         self._mine = Contribution(word, {name: state[name] for name in self._parts.sent(word)})
 
     def outgoing(self) -> Outgoing:
@@ -96,7 +121,10 @@ class DropPeft:
         """Nothing: local steps begin at the averaged state."""
 
     def incoming(self, swap: Swap) -> dict[str, float]:
-        brought = self._contributions(swap.closed, lambda _, peer: swap.fetch(peer))
+        brought = contributions(
+            swap.closed, lambda _, peer: swap.fetch(peer), self._parts, self._shared
+        )
+        self._note(swap.closed)
         self._take_in(swap.closed, brought)
         return {
             "mean_depth": self._depth,
@@ -110,66 +138,52 @@ class DropPeft:
         self._members = tuple(sorted((*closed.members, *closed.missed)))
         self._install({**self._shared, **self._personal()})
 
+    def _note(self, closed: ClosedRound) -> None:
+        if self._configurator is not None:
+            self._configurator.note(closed.round, trials(closed, self._parts))
+
     def _personal(self) -> Tensors:
         """Tensors that stay with this peer."""
         own = {} if self._parts.head_travels else self._read()
         return {name: own[name] for name in own if self._parts.layer_of[name] is None}
 
-    def _contributions(self, closed: ClosedRound, fetch: Fetch) -> dict[int, Contribution]:
-        """What is sound of a round, the same for every member: unsound payloads count for nothing."""
-        read = (
-            (payload.peer, self._contribution(closed, payload, fetch))
-            for payload in closed.payloads
-        )
-        return {peer: each for peer, each in read if each is not None}
-
-    def _contribution(
-        self, closed: ClosedRound, payload: Payload, fetch: Fetch
-    ) -> Contribution | None:
-        if not payload.body:
-            return None
-        try:
-            word = Word.decode(payload.body[:-DIGEST_BYTES], self._parts.num_layers)
-            layout = Layout.of({name: self._shared[name] for name in self._parts.sent(word)})
-            state = layout.decode(fetch(closed, payload.peer))
-        except (WordError, CodecError):
-            return None
-        finite = all(np.isfinite(values).all() for values in state.values())
-        return Contribution(word, state) if finite else None
-
     def catch_up(self, history: Iterable[ClosedRound], fetch: Fetch) -> None:
-        """Average the newest rounds again, as far back as some tensor was last sent."""
-        missing, needed = set(self._shared), list[tuple[ClosedRound, dict[int, Contribution]]]()
-        for closed in reversed(list(history)):
-            brought = self._fetched(closed, fetch)
-            needed.append((closed, brought))
-            missing -= {name for each in brought.values() for name in each.state}
-            if not missing:
-                break
-        for closed, brought in reversed(needed):
+        """Average the newest rounds again."""
+        missed = list(history)
+        needed = last_sent(missed, fetch, self._parts, self._shared)
+        for closed in missed:
+            self._note(closed)
+        for closed, brought in needed:
             self._take_in(closed, brought)
-
-    def _fetched(self, closed: ClosedRound, fetch: Fetch) -> dict[int, Contribution]:
-        try:
-            return self._contributions(closed, fetch)
-        except (Evicted, Stopped):
-            raise
-        except ExchangeError as error:
-            raise CannotCatchUp(f"round {closed.round} is not whole any more: {error}") from error
 
     def consensus(self, _closed: ClosedRound, _fetch: Fetch) -> dict[str, Tensor]:
         """The shared state is every member's."""
         return _tensors(self._shared)
 
-    def _rates(self) -> Rates:
-        settings, count = self._settings, self._parts.num_layers
-        weights = shape_weights(settings.shape, count, self._importance)
-        try:
-            return water_fill(
-                weights, self._protected, float(settings.drop_rate), float(settings.max_drop_rate)
+    def _new_configurator(self) -> Configurator | None:
+        """None where it is off. Raises ``Unsuited`` for a drop rate that cannot be had."""
+        settings = self._settings
+        if settings.configurator is Choice.OFF:
+            try:
+                self._rates(float(settings.drop_rate))
+            except Infeasible as error:
+                raise Unsuited(f"method.dropPEFT.dropRate: {error}") from error
+            return None
+        if settings.reward is Reward.ACCURACY_RATE and not self._has_accuracy():
+            raise Unsuited(
+                "method.dropPEFT.reward: AccuracyRate needs a classification task; use LossRate"
             )
-        except Infeasible as error:
-            raise Unsuited(f"method.dropPEFT.dropRate: {error}") from error
+        return Configurator(settings, self._peer, self._seed, self._rates, self._model.fits)
+
+    @torch.no_grad()
+    def _has_accuracy(self) -> bool:
+        return self._model.losses(self._batches.micro_batches(0)[0])[1] is not None
+
+    def _rates(self, mean_rate: float) -> Rates:
+        """Raises ``Infeasible``."""
+        settings = self._settings
+        weights = shape_weights(settings.shape, self._parts.num_layers, self._importance)
+        return water_fill(weights, self._protected, mean_rate, float(settings.max_drop_rate))
 
     def _read(self) -> Tensors:
         return {name: tensor.numpy() for name, tensor in self._model.trainable_state().items()}
@@ -178,42 +192,21 @@ class DropPeft:
         self._model.load_trainable_state(_tensors(state))
 
     def state_dict(self) -> dict[str, Any]:
-        # What differs from the model's own state; None where nothing does.
-        shared = _tensors(self._shared) if self._personal() else None
-        return {"members": list(self._members), "importance": self._importance, "shared": shared}
+        return {
+            "members": list(self._members),
+            "pulls": self._configurator.state() if self._configurator else [],
+            # Where nothing is personal, the shared state is the model's own.
+            "shared": None if self._parts.head_travels else _tensors(self._shared),
+            "importance": self._importance,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._members, self._importance = tuple(state["members"]), state["importance"]
-        shared = state["shared"]
+        self._members = tuple(state.get("members", ()))
+        if self._configurator is not None:
+            self._configurator.load(state.get("pulls", ()))
+        shared = state.get("shared")
         self._shared = self._read() if shared is None else {n: t.numpy() for n, t in shared.items()}
-        self._mine = None
-
-
-def _layers(model: LayeredTrainee) -> Layers:
-    try:
-        return find_layers(model.network)
-    except BlocksError as error:
-        raise Unsuited(f"method.type DropPEFT: {error}") from error
-
-
-def _parts(settings: Settings, model: LayeredTrainee, layers: Layers) -> Parts:
-    named = list(model.trainables())
-    inside = layers.of_parameters(iter(named))
-    if not inside:
-        raise Unsuited(
-            f"method.type DropPEFT: nothing is trained in the layers at {layers.path}; set "
-            "adapter.lora.targetModules to linear layers in them"
-        )
-    where = {name: inside.get(name) for name, _ in named}
-    return Parts(where, len(layers), head_travels=settings.head is Head.SHARED)
-
-
-def _protected(settings: Settings, layers: Layers) -> frozenset[int]:
-    try:
-        named = settings.protected_layers or ()
-        return protected_layers(settings.protect, named, layers.structural, len(layers))
-    except Infeasible as error:
-        raise Unsuited(f"method.dropPEFT.{error}") from error
+        self._importance, self._mine = state.get("importance"), None
 
 
 def _num_published(closed: ClosedRound) -> int:

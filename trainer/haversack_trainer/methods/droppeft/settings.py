@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
@@ -47,6 +47,39 @@ class Head(StrEnum):
     PERSONAL = "Personal"
 
 
+class Configurator(StrEnum):
+    OFF = "Off"
+    EPSILON_GREEDY = "EpsilonGreedy"
+    DISCOUNTED_UCB = "DiscountedUCB"
+
+
+class Reward(StrEnum):
+    LOSS_RATE = "LossRate"
+    ACCURACY_RATE = "AccuracyRate"
+
+
+DEFAULT_ARMS: Final = tuple(f"0.{tenths}" for tenths in range(1, 9))
+"""Drop rates that the configurator tries beside 0, as far as the model has layers to drop."""
+
+
+def _is_share(alias: str, name: str) -> Check:
+    return Check(
+        f"double(self.{alias}) > 0.0 && double(self.{alias}) <= 1.0",
+        lambda settings: 0 < float(getattr(settings, name)) <= 1,
+        f"{alias}: is a share; write more than 0 and at most 1",
+    )
+
+
+def _needs_configurator(alias: str, name: str) -> Check:
+    return Check(
+        f"!has(self.{alias}) || self.configurator != 'Off'",
+        lambda settings: (
+            getattr(settings, name) is None or settings.configurator is not Configurator.OFF
+        ),
+        f"{alias}: goes with a configurator; remove it or set configurator",
+    )
+
+
 class Settings(MethodSettings):
     """DropPEFT: whole layers are dropped at random in training, and peers' adapters averaged by layer (arXiv 2503.10217)."""
 
@@ -66,7 +99,41 @@ class Settings(MethodSettings):
             lambda settings: float(settings.drop_rate) <= float(settings.max_drop_rate),
             "dropRate: is above maxDropRate; lower it",
         ),
+        Check(
+            "!has(self.arms) || self.arms.all(arm, double(arm) <= double(self.maxDropRate))",
+            lambda settings: all(
+                float(arm) <= float(settings.max_drop_rate) for arm in settings.arms or ()
+            ),
+            "arms: one is above maxDropRate; lower it",
+        ),
+        _is_share("exploration", "exploration"),
+        _is_share("explorationDecay", "exploration_decay"),
+        _is_share("leastExploration", "least_exploration"),
+        _is_share("discount", "discount"),
+        *(
+            _needs_configurator(alias, name)
+            for alias, name in (("arms", "arms"), ("roundSeconds", "round_seconds"))
+        ),
     )
+
+    def active_layers(self, num_layers: int) -> int:
+        """Under the drop rate, or the highest that the configurator may choose."""
+        from .masks import most_active
+        from .rates import Infeasible, protected_layers, shape_weights, water_fill
+
+        arms = [float(self.drop_rate)]
+        if self.configurator is not Configurator.OFF:
+            arms = [float(arm) for arm in self.arms or DEFAULT_ARMS]
+        found = [num_layers]
+        for arm in arms:
+            try:
+                kept = protected_layers(self.protect, self.protected_layers or (), (), num_layers)
+                weights = shape_weights(self.shape, num_layers)
+                rates = water_fill(weights, kept, arm, float(self.max_drop_rate))
+            except Infeasible:
+                continue
+            found.append(most_active(rates, self.sampler))
+        return min(found)
 
     local_steps: int = Field(
         default=20,
@@ -119,4 +186,53 @@ class Settings(MethodSettings):
     head: Head = Field(
         default=Head.SHARED,
         description="Personal: a classifier's head stays with its peer and does not travel.",
+    )
+    configurator: Configurator = Field(
+        default=Configurator.OFF,
+        description="Chooses each peer's drop rate, round by round, by what earlier ones gained: EpsilonGreedy, "
+        "or DiscountedUCB. Off: dropRate.",
+    )
+    arms: list[Decimal] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=32,
+        description="Drop rates that the configurator tries, beside 0. Default 0.1 to 0.8 in steps of 0.1, as far "
+        "as the model has layers to drop.",
+    )
+    reward: Reward = Field(
+        default=Reward.LOSS_RATE,
+        description="What the configurator looks for, each second: a lower loss, or (classification only) more "
+        "accuracy, which tells less from few samples.",
+    )
+    probe_steps: int = Field(
+        default=2,
+        ge=1,
+        le=1000,
+        description="Batches, not yet trained on, that a gain is measured on before and after the local steps.",
+    )
+    round_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Most that a peer's local steps may be expected to take; the configurator drops more where "
+        "they would take longer.",
+    )
+    window_rounds: int = Field(
+        default=10, ge=1, le=10_000, description="Rounds that the configurator looks back."
+    )
+    exploration: Decimal = Field(
+        default="0.3", description="EpsilonGreedy: chance of trying another rate, at the start."
+    )
+    exploration_decay: Decimal = Field(
+        default="0.97", description="EpsilonGreedy: that chance's factor from round to round."
+    )
+    least_exploration: Decimal = Field(
+        default="0.05", description="EpsilonGreedy: what it does not fall below."
+    )
+    discount: Decimal = Field(
+        default="0.9", description="DiscountedUCB: weight of a reward, a round later."
+    )
+    confidence: Decimal = Field(
+        default="0.5",
+        description="DiscountedUCB: how much a rate that is little known is preferred.",
     )

@@ -19,7 +19,7 @@ from haversack_trainer.method import Batches, LayeredTrainee
 from .federation import Parts
 from .masks import Mask, draw
 from .rates import Rates
-from .settings import Rescale, Settings
+from .settings import Rescale, Reward, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,23 @@ class LocalTraining:
             tuple(importance.tolist()),
             sum(depths) / len(depths),
         )
+
+    @torch.no_grad()
+    def figure(self, round: int) -> float:
+        """What ``reward`` looks at, over the batches that follow the round's own, all layers on: accuracy, or
+        the loss with its sign turned, so that more is better. NaN where the model has no accuracy."""
+        self._model.train(mode=False)
+        first = (round + 1) * self._settings.local_steps
+        total, num_samples = 0.0, 0
+        for step in range(first, first + self._settings.probe_steps):
+            for micro in self._batches.micro_batches(step):
+                losses, hits = self._model.losses(micro)
+                if self._settings.reward is Reward.LOSS_RATE:
+                    total -= float(losses.sum())
+                else:
+                    total += math.nan if hits is None else float(hits.sum())
+                num_samples += len(losses)
+        return total / num_samples
 
     def _masks(self, round: int, step: int, count: int, rates: Rates) -> list[Mask]:
         adapted, sampler = self._parts.adapted, self._settings.sampler

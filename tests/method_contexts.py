@@ -1,0 +1,49 @@
+"""What else must be set for a bound of a method's settings to be the only thing that a value breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+_DROP: Final = "spec.method.dropPEFT"
+_FLEX: Final = "spec.method.flexDeMo"
+
+
+def _flex(scheme: str) -> Mapping[str, Any]:
+    return {"spec.method.type": "FlexDeMo", f"{_FLEX}.scheme": scheme}
+
+
+METHOD_CONTEXTS: Final[dict[str, Mapping[str, Any]]] = {
+    "spec.method.spsa": {"spec.method.type": "SPSA"},
+    _FLEX: {"spec.method.type": "FlexDeMo"},
+    **{
+        f"{_FLEX}.{field}": _flex("DiLoCo")
+        for field in ("syncEvery", "outerLearningRate", "outerMomentum")
+    },
+    f"{_FLEX}.rate": _flex("Random"),
+    f"{_FLEX}.topK": {**_flex("DeMo"), f"{_FLEX}.chunk": 256},
+    **{
+        f"spec.method.spsa.{field}": {
+            "spec.method.type": "SPSA",
+            "spec.method.spsa.distribution": "LowRank",
+        }
+        for field in ("rank", "refreshRounds")
+    },
+    "spec.method.spsa.pointsPerPass": {
+        "spec.method.type": "SPSA",
+        "spec.method.spsa.sharedBatch": True,
+    },
+    _DROP: {"spec.method.type": "DropPEFT"},
+    **{
+        f"{_DROP}.{field}": {
+            "spec.method.type": "DropPEFT",
+            f"{_DROP}.configurator": "EpsilonGreedy",
+        }
+        for field in ("arms", "roundSeconds")
+    },
+    f"{_DROP}.maxDropRate": {
+        "spec.method.type": "DropPEFT",
+        f"{_DROP}.dropRate": "0",
+    },
+    "spec.method.decLoRA.edgePercent": {"spec.method.decLoRA.graph": "ErdosRenyi"},
+}
