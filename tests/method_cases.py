@@ -22,6 +22,13 @@ def _random(**settings: Any) -> dict[str, Any]:
 
 
 _BANDIT: Final[dict[str, Any]] = {"configurator": "DiscountedUCB"}
+_DIFFERENCES_ONLY: Final[tuple[dict[str, Any], ...]] = (
+    {"sharedBatch": True},
+    {"pointsPerPass": 2},
+    {"sharedBatch": True, "differences": "OneSided"},
+    {"privacy": {}},
+)
+
 METHOD_CASES: Final = (
     Case(
         "SPSA with dropout",
@@ -161,6 +168,33 @@ METHOD_CASES: Final = (
                 {"pointsPerPass": 16, "sharedBatch": True},
                 {"pointsPerPass": 3},
                 "pointsPerPass: a pass has one batch",
+            ),
+            (
+                "local steps without a projection",
+                {"estimator": "Projection", "localSteps": 4},
+                {"localSteps": 4},
+                "localSteps and localLearningRate: go with",
+            ),
+            (
+                "a local rate without a projection",
+                {"estimator": "Projection", "localLearningRate": "0.1"},
+                {"localLearningRate": "0.1"},
+                "localSteps and localLearningRate: go with",
+            ),
+            (
+                "local steps that go nowhere",
+                {"estimator": "Projection", "localLearningRate": "0.0000000001"},
+                {"estimator": "Projection", "localLearningRate": "0.0"},
+                "localLearningRate: must be",
+            ),
+            *(
+                (
+                    f"a projection with {list(other)[-1]}",
+                    other,
+                    {"estimator": "Projection", **other},
+                    "estimator: Projection measures no",
+                )
+                for other in _DIFFERENCES_ONLY
             ),
             *(
                 (

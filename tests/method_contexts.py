@@ -25,13 +25,15 @@ METHOD_CONTEXTS: Final[dict[str, Mapping[str, Any]]] = {
     **{
         f"spec.method.spsa.{field}": {
             "spec.method.type": "SPSA",
-            "spec.method.spsa.distribution": "LowRank",
+            f"spec.method.spsa.{other}": value,
         }
-        for field in ("rank", "refreshRounds")
-    },
-    "spec.method.spsa.pointsPerPass": {
-        "spec.method.type": "SPSA",
-        "spec.method.spsa.sharedBatch": True,
+        for field, other, value in (
+            ("rank", "distribution", "LowRank"),
+            ("refreshRounds", "distribution", "LowRank"),
+            ("localSteps", "estimator", "Projection"),
+            ("localLearningRate", "estimator", "Projection"),
+            ("pointsPerPass", "sharedBatch", True),
+        )
     },
     _DROP: {"spec.method.type": "DropPEFT"},
     **{

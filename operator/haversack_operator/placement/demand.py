@@ -134,12 +134,13 @@ def _candidates(spec: JobSpec, card: MethodCard, *, on_device: bool) -> tuple[Ca
     weights = weights_of(footprint, spec.adapter)
     settings = card.load_settings().model_validate(spec.method.get(card.member) or {})
     active = settings.active_layers(footprint.num_layers)
+    memory = settings.memory(card.memory)
     powers = (2**exponent for exponent in range(wanted.bit_length() - 1, -1, -1))
     sizes = [wanted, *(size for size in powers if size < wanted and batch % size == 0)]
     return tuple(
         Candidate(
             size,
-            card.memory.peak_bytes(
+            memory.peak_bytes(
                 footprint,
                 weights,
                 max_length=spec.dataset.max_length,

@@ -122,3 +122,21 @@ def test_layers_that_are_left_out_need_no_memory() -> None:
     # Of six layers 2.4 run on average, so three must have room; no higher rate is to be had.
     assert peak(dropRate="0.6") == peak(configurator="EpsilonGreedy") == half
     assert peak(sampler="Bernoulli", dropRate="0.5") > half
+
+
+def peak_with(settings: dict[str, Any]) -> int:
+    spec = a_spec("SPSA", footprint=MINILM)
+    changed = spec.model_copy(update={"method": {"type": "SPSA", "spsa": settings}})
+    return demand_of(changed).kinds[0].candidates[0].peak_bytes
+
+
+def test_many_points_in_a_pass_are_so_many_batches() -> None:
+    weights = 4 * Footprint.model_validate(MINILM).parameters
+    constant = METHODS["SPSA"].memory.runtime_bytes + weights
+    many = peak_with({"pointsPerPass": 16, "sharedBatch": True}) - constant
+    assert 15 < many / (peak_with({}) - constant) < 16.1
+
+
+def test_a_projection_has_a_backward_pass() -> None:
+    plain = demand_of(a_spec("DecLoRA", footprint=MINILM)).kinds[0].candidates[0].peak_bytes
+    assert peak_with({"estimator": "Projection"}) == plain > peak_with({})

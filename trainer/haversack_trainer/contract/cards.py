@@ -10,21 +10,6 @@ from .base import Check, Frozen
 from .spec import Footprint
 from .weights import FLOAT_BYTES, Weights
 
-
-class MethodSettings(Frozen):
-    """Base of every method's ``Settings``: the one source of its CRD member, docs table and checks."""
-
-    checks: ClassVar[tuple[Check, ...]] = ()
-
-    def active_layers(self, num_layers: int) -> int:
-        """Most layers that keep activations at a time, of a model with so many."""
-        return num_layers
-
-
-SettingsClass = type[MethodSettings]
-"""Named here, since a card's own field ``type`` hides the built-in one."""
-
-
 LEAST_HEAD_WIDTH: Final = 32
 """Of an attention head; wider ones have fewer scores."""
 LOGIT_COPIES: Final = 4
@@ -44,6 +29,8 @@ class MemoryModel:
     """Live copies of the attention's scores where no fused kernel does without: on CPUs."""
     runtime_bytes: int = 850 * 2**20
     """Interpreter, torch, libraries, and CUDA's context."""
+    batches_in_a_pass: int = 1
+    """Copies of a micro-batch that one forward pass takes."""
 
     def peak_bytes(
         self,
@@ -66,8 +53,26 @@ class MemoryModel:
             + weights.frozen_bytes
             + weights.trainable * self.bytes_per_trainable
             + (0 if on_device else weights.kept_bytes)
-            + round(micro_batch * max_length * per_token * FLOAT_BYTES)
+            + round(micro_batch * self.batches_in_a_pass * max_length * per_token * FLOAT_BYTES)
         )
+
+
+class MethodSettings(Frozen):
+    """Base of every method's ``Settings``: the one source of its CRD member, docs table and checks."""
+
+    checks: ClassVar[tuple[Check, ...]] = ()
+
+    def active_layers(self, num_layers: int) -> int:
+        """Most layers that keep activations at a time, of a model with so many."""
+        return num_layers
+
+    def memory(self, usual: MemoryModel) -> MemoryModel:
+        """What these settings make of the method's ``usual`` memory."""
+        return usual
+
+
+SettingsClass = type[MethodSettings]
+"""Named here, since a card's own field ``type`` hides the built-in one."""
 
 
 @dataclass(frozen=True, slots=True)

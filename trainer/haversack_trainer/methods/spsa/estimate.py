@@ -24,7 +24,8 @@ class Measured:
     slopes: Tensor
     """``[directions, samples]`` fp64: each sample's difference quotient along each direction."""
     losses: Tensor
-    """``[directions]`` fp64: mean loss in the middle of what was compared."""
+    """fp64: mean losses in the middle of what was compared."""
+    num_samples: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +71,14 @@ class Estimator:
             # A coefficient of 0 adds nothing: the middle itself.
             losses = self._losses(origin, [Term(keys[0], 0.0, round), *above], batch)
             middle, up = losses[:1], losses[1:]
-            return Measured((up - middle) / self._epsilon, middle.mean(1).expand(len(keys)))
+            means = middle.mean(1).expand(len(keys))
+            return Measured((up - middle) / self._epsilon, means, middle.shape[1])
         below = [Term(z, -self._epsilon, round) for z in keys]
         points = [term for pair in zip(above, below, strict=True) for term in pair]
         losses = self._losses(origin, points, batch)
         up, down = losses[0::2], losses[1::2]
-        return Measured((up - down) / (2 * self._epsilon), (up + down).mean(1) / 2)
+        slopes = (up - down) / (2 * self._epsilon)
+        return Measured(slopes, (up + down).mean(1) / 2, slopes.shape[1])
 
     def _losses(self, origin: Tensor, points: Sequence[Term], batch: Sequence[Any]) -> Tensor:
         """Loss of each sample at ``origin + term`` for each of the points, ``[points, samples]`` in fp64."""

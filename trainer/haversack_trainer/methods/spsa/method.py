@@ -27,8 +27,9 @@ from . import codec
 from .checks import require_repeatable, require_sound, takes_points
 from .estimate import Estimator
 from .privacy import Use, epsilon, protected
+from .projection import Projector
 from .replica import Replica
-from .settings import Code, Privacy, Settings
+from .settings import Code, Estimate, Privacy, Settings
 from .words import WORD_BITS, key
 
 ROUNDING_SALT: Final = 0x3C6EF372
@@ -50,7 +51,8 @@ class Spsa:
         if settings.points_per_pass > 1 and not takes_points(model, first):
             settings = settings.model_copy(update={"points_per_pass": 1})
         self._replica = Replica(settings, seed, model)
-        self._estimator = Estimator(
+        measures = Projector if settings.estimator is Estimate.PROJECTION else Estimator
+        self._estimator = measures(
             settings, peer, seed, model, batches, self._replica.vector, self._replica.directions
         )
         self._batches, self._noise = batches, random.SystemRandom()
@@ -65,7 +67,7 @@ class Spsa:
         for measured in self._estimator.measure(round):
             self._measured += self._published(measured.slopes)
             losses += measured.losses.tolist()
-            num_samples += measured.slopes.shape[1]
+            num_samples += measured.num_samples
         if (privacy := self._settings.privacy) is not None:
             # A loss is a word about the records as well.
             self._spent = {"epsilon": self._epsilon_after(round + 1, privacy, num_samples)}

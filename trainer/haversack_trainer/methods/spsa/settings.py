@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import ClassVar, Final
 
 from pydantic import Field
 
 from haversack_trainer.contract.base import Check, Decimal, Frozen
-from haversack_trainer.contract.cards import MethodSettings
+from haversack_trainer.contract.cards import MemoryModel, MethodSettings
 from haversack_trainer.contract.records import MAX_LATE_ROUNDS
+from haversack_trainer.contract.weights import FLOAT_BYTES
 
 RANK: Final = 8
 REFRESH_ROUNDS: Final = 1000
+LOCAL_STEPS: Final = 1
+LOCAL_LEARNING_RATE: Final = "0.01"
 LEAST_FOR_SPREAD: Final = 2
 """Scalars, to have a standard deviation."""
 SIGNS_IN_A_PASS: Final = 2
@@ -28,6 +32,11 @@ class Weighting(StrEnum):
 class Differences(StrEnum):
     TWO_SIDED = "TwoSided"
     ONE_SIDED = "OneSided"
+
+
+class Estimate(StrEnum):
+    DIFFERENCES = "Differences"
+    PROJECTION = "Projection"
 
 
 class Distribution(StrEnum):
@@ -72,6 +81,36 @@ class Settings(MethodSettings):
             "double(self.momentum) < 1.0",
             lambda settings: float(settings.momentum) < 1,
             "momentum: must be less than 1, or the step never ends",
+        ),
+        Check(
+            "(!has(self.localSteps) && !has(self.localLearningRate)) || self.estimator == 'Projection'",
+            lambda settings: (
+                (settings.local_steps is None and settings.local_learning_rate is None)
+                or settings.estimator is Estimate.PROJECTION
+            ),
+            "localSteps and localLearningRate: go with estimator Projection; remove them or change it",
+        ),
+        Check(
+            "!has(self.localLearningRate) || double(self.localLearningRate) > 0.0",
+            lambda settings: (
+                settings.local_learning_rate is None or float(settings.local_learning_rate) > 0
+            ),
+            "localLearningRate: must be more than 0, or nothing moves that could be projected",
+        ),
+        Check(
+            "self.estimator == 'Differences' || (self.differences == 'TwoSided' && "
+            "self.pointsPerPass == 1 && !self.sharedBatch && !has(self.privacy))",
+            lambda settings: (
+                settings.estimator is Estimate.DIFFERENCES
+                or (
+                    settings.differences is Differences.TWO_SIDED
+                    and settings.points_per_pass == 1
+                    and not settings.shared_batch
+                    and settings.privacy is None
+                )
+            ),
+            "estimator: Projection measures no differences; remove differences, pointsPerPass, sharedBatch "
+            "and privacy",
         ),
         Check(
             "(!has(self.rank) && !has(self.refreshRounds)) || self.distribution == 'LowRank'",
@@ -134,6 +173,21 @@ class Settings(MethodSettings):
         le=1_000_000,
         description=f"LowRank only: rounds in the same subspace. Default {REFRESH_ROUNDS}.",
     )
+    estimator: Estimate = Field(
+        default=Estimate.DIFFERENCES,
+        description="Of slopes along the directions: Differences of losses, or Projection of what local gradient "
+        "steps moved, with a backward pass.",
+    )
+    local_steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description=f"Projection only: gradient steps in a round. Default {LOCAL_STEPS}.",
+    )
+    local_learning_rate: Decimal | None = Field(
+        default=None,
+        description=f"Projection only: of those steps; more than 0. Default {LOCAL_LEARNING_RATE}.",
+    )
     differences: Differences = Field(
         default=Differences.TWO_SIDED,
         description="TwoSided compares losses on both sides, OneSided each with the loss in the middle.",
@@ -183,3 +237,12 @@ class Settings(MethodSettings):
         default=None,
         description="Clip and noise, so that the log tells little of any one record. Off if absent.",
     )
+
+    def memory(self, usual: MemoryModel) -> MemoryModel:
+        """A projection needs what gradients need; many points in a pass are so many batches."""
+        if self.estimator is Estimate.PROJECTION:
+            return replace(usual, bytes_per_trainable=24, activation_factor=28, score_copies=4)
+        if self.points_per_pass == 1:
+            return usual
+        each = usual.bytes_per_trainable + FLOAT_BYTES * self.points_per_pass
+        return replace(usual, bytes_per_trainable=each, batches_in_a_pass=self.points_per_pass)

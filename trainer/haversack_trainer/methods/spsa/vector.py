@@ -33,8 +33,12 @@ class ParameterVector:
         """A copy ``[d]``, in memory that the next ``copy`` uses again."""
         if self._copy is None or self._copy.device != self.device:
             self._copy = torch.empty(self.numel, device=self.device)
-        self._read(self._copy, 0)
+        self.read(self._copy)
         return self._copy
+
+    def read(self, values: Tensor) -> None:
+        """Set ``values [d]`` from all parameters."""
+        self._read(values, 0)
 
     def write(self, values: Tensor) -> None:
         """Set all parameters from ``values [d]``."""
