@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from bench.figures import spread, write
 from bench.hub_client import (
@@ -48,7 +48,7 @@ class Peer:
     seen: int = 0
 
     @classmethod
-    async def connect(cls, root: Path, port: int, number: int) -> Peer:
+    async def connect(cls, root: Path, port: int, number: int) -> Self:
         context = context_of(root, number)
         polls, writes = await Wire.open(port, context), await Wire.open(port, context)
         return cls(number, polls, writes, None if number else Ledger(RUN))
