@@ -9,17 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from haversack_trainer.exchange.graphs import is_connected, of_edges, parts, regular
 from haversack_trainer.exchange.topology import (
     Graph,
     Topology,
     TopologyError,
+    Weights,
     metropolis_weights,
     topology,
 )
+from haversack_trainer.exchange.weights import laplacian_weights
 
 topologies = st.builds(
-    lambda graph, peers, seed: topology(graph, tuple(sorted(peers)), edge_percent=60, seed=seed),
+    lambda graph, weights, peers, seed: topology(
+        graph, tuple(sorted(peers)), edge_percent=60, seed=seed, weights=weights
+    ),
     st.sampled_from([graph.value for graph in Graph]),
+    st.sampled_from([Weights.METROPOLIS, Weights.LAPLACIAN]),
     st.sets(st.integers(0, 300), min_size=1, max_size=12),
     st.integers(0, 2**31 - 1),
 )
@@ -49,8 +55,88 @@ def test_mixing_keeps_the_mean_and_contracts_the_disagreement(mix: Topology, see
 @given(topologies, st.integers(0, 2**32 - 1))
 def test_relabelling_nodes_permutes_the_weights_only(mix: Topology, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(mix.peers))
-    permuted = metropolis_weights(mix.adjacency[np.ix_(order, order)])
-    np.testing.assert_allclose(permuted, mix.weights[np.ix_(order, order)], atol=1e-15)
+    for weigh in (metropolis_weights, laplacian_weights):
+        permuted = weigh(mix.adjacency[np.ix_(order, order)])
+        np.testing.assert_allclose(permuted, weigh(mix.adjacency)[np.ix_(order, order)], atol=1e-14)
+
+
+@given(
+    st.sampled_from(list(Graph)),
+    st.lists(st.integers(0, 10_000), min_size=1, max_size=9),
+    st.integers(0, 2**31 - 1),
+)
+def test_weights_by_samples_preserve_the_mean_by_samples(
+    graph: Graph, num_samples: list[int], seed: int
+) -> None:
+    peers = tuple(range(len(num_samples)))
+    mix = topology(graph, peers, seed=seed, weights=Weights.SAMPLES, num_samples=num_samples)
+    flow = mix.shares[:, None] * mix.weights
+    np.testing.assert_allclose(mix.shares @ mix.weights, mix.shares, atol=1e-12)
+    np.testing.assert_allclose(flow, flow.T, atol=1e-12)
+    np.testing.assert_allclose(mix.weights.sum(axis=1), 1, atol=1e-12)
+    assert (mix.weights >= 0).all()
+    assert mix.rho < 1
+    values = np.random.default_rng(seed).normal(size=(len(peers), 3))
+    errors = [
+        (mix.shares[:, None] * (v - mix.shares @ values) ** 2).sum()
+        for v in (values, mix.weights @ values)
+    ]
+    assert errors[1] <= mix.rho**2 * errors[0] + 1e-12
+
+
+def test_the_papers_laplacian_mixes_more_slowly() -> None:
+    peers = tuple(range(10))
+    for graph, rho in (("Ring", 0.936), ("Exponential", None), ("ErdosRenyi", None)):
+        metropolis = topology(graph, peers, seed=3)
+        laplacian = topology(graph, peers, seed=3, weights=Weights.LAPLACIAN)
+        assert metropolis.rho < laplacian.rho
+        if rho is not None:
+            assert laplacian.rho == pytest.approx(rho, abs=5e-4)
+
+
+def test_a_star_gives_everybody_the_mean_of_all() -> None:
+    mix = topology("Star", (1, 2, 3, 4))
+    np.testing.assert_allclose(mix.weights, 0.25, atol=1e-15)
+    assert mix.neighbours(3) == (1, 2, 4)
+
+
+@given(st.integers(1, 24), st.integers(2, 9), st.integers(0, 2**31 - 1))
+def test_regular_graphs_are_regular_and_connected(n: int, degree: int, seed: int) -> None:
+    adjacency = regular(n, degree, seed)
+    wanted = min(degree, n - 1)
+    wanted -= wanted * n % 2
+    assert set(adjacency.sum(axis=1).tolist()) == {wanted}
+    assert is_connected(adjacency)
+    assert np.array_equal(adjacency, adjacency.T)
+    assert not adjacency.diagonal().any()
+
+
+def test_a_random_regular_graph_mixes_faster_than_a_lattice_of_its_degree() -> None:
+    peers = tuple(range(40))
+    lattice = _lattice(40)
+    slow = Topology(peers, lattice, metropolis_weights(lattice), np.full(40, 1 / 40))
+    assert topology("Regular", peers, degree=4, seed=1).rho < 0.9 * slow.rho
+
+
+def _lattice(n: int) -> np.ndarray:
+    hops = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
+    return np.isin(np.minimum(hops, n - hops), (1, 2))
+
+
+@given(
+    st.sets(st.integers(0, 9), min_size=1).map(lambda found: tuple(sorted(found))),
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=12),
+)
+def test_listed_edges_are_always_a_connected_graph(
+    nodes: tuple[int, ...], edges: list[tuple[int, int]]
+) -> None:
+    adjacency = of_edges(nodes, edges)
+    assert is_connected(adjacency)
+    assert len(parts(adjacency)) == 1
+    for one, other in edges:
+        if one != other and one in nodes and other in nodes:
+            assert adjacency[nodes.index(one), nodes.index(other)]
+    assert adjacency.sum() / 2 <= len({frozenset(edge) for edge in edges}) + len(nodes) - 1
 
 
 @pytest.mark.parametrize("graph", [graph.value for graph in Graph])
@@ -85,6 +171,20 @@ def test_one_or_two_peers_are_graphs_too() -> None:
     for graph in Graph:
         assert topology(graph, (5,)).row(5) == {5: 1.0}
         assert topology(graph, (5, 9)).row(9) == {5: 0.5, 9: 0.5}
+
+
+def test_a_random_regular_graph_is_the_same_everywhere() -> None:
+    """Frozen: peers of different machines must draw the same graph."""
+    mix = topology("Regular", tuple(range(7)), degree=4, seed=17)
+    assert [mix.neighbours(peer) for peer in range(7)] == [
+        (2, 3, 5, 6),
+        (2, 3, 4, 6),
+        (0, 1, 4, 6),
+        (0, 1, 4, 5),
+        (1, 2, 3, 5),
+        (0, 3, 4, 6),
+        (0, 1, 2, 5),
+    ]
 
 
 def test_a_random_graph_is_the_same_everywhere() -> None:

@@ -133,6 +133,17 @@ def test_blobs_are_needed_for_three_rounds_and_then_past_once() -> None:
     assert bench.core.needed_blobs() == {digest.hex() for digest in digests[3:]}
 
 
+def test_what_needed_blobs_build_on_is_needed_too() -> None:
+    """A payload's ``aux`` counts the earlier blobs of its peer that its own builds on."""
+    bench = Bench().started()
+    for number in range(9):
+        for peer, aux in ((0, number % 7), (1, -5)):
+            bench.append(Record(Kind.PAYLOAD, peer, number, bytes([peer, number]) * 16, aux))
+    chain = {bytes([0, number]) * 16 for number in range(9)}
+    recent = {bytes([1, number]) * 16 for number in (6, 7, 8)}
+    assert bench.core.needed_blobs() == {digest.hex() for digest in chain | recent}
+
+
 def test_an_adapter_cannot_be_published_past_leader_gate_and_approval() -> None:
     bench = Bench(needs_approval=True).started()
     published = Publication(uri="s3://evil/x", digest="0", size_bytes=1, round=0)

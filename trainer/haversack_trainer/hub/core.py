@@ -20,12 +20,14 @@ from haversack_trainer.contract.report import MAX_COUNT, PeerReport, RunProgress
 from haversack_trainer.exchange.admission import LEASE_EXPIRED, Book, Forged
 from haversack_trainer.exchange.base import Stale
 from haversack_trainer.exchange.ledger import Tail
+from haversack_trainer.exchange.payload import DIGEST_BYTES
 
 MAX_READ_BYTES: Final = 8 * 2**20
 """Of one answer to a read; a longer log is read in several."""
 MAX_SHARED_BYTES: Final = 2**20
 RECENT_ROUNDS: Final = 3
-"""Closed rounds whose blobs are kept."""
+"""Closed rounds whose blobs are kept, and what those build on."""
+_MOST_AUX: Final = 127
 
 
 class Behind(Exception):
@@ -223,12 +225,23 @@ class Core:
         return report.model_copy(update={"bytes_sent": min(sent, MAX_COUNT)})
 
     def needed_blobs(self) -> set[str]:
-        """Digests that the open round and the newest closed ones refer to."""
+        """Digests that the open round and the newest closed ones refer to, and what those blobs build on: as many
+        of their peer's earlier ones as their ``aux`` says."""
         state = self.book.state
-        closed = (
-            payload for round_ in state.closed[-RECENT_ROUNDS:] for payload in round_.payloads
-        )
-        return {payload.body[-32:].hex() for payload in (*closed, *state.open_payloads)}
+        closed = state.closed[-RECENT_ROUNDS - _MOST_AUX :]
+        rounds = [*(round_.payloads for round_ in closed), state.open_payloads]
+        first: dict[int, int] = {}
+        """By peer, where in ``rounds`` the oldest needed blob is."""
+        for at in range(max(0, len(closed) - RECENT_ROUNDS), len(rounds)):
+            for payload in rounds[at]:
+                oldest = at - max(payload.aux, 0)
+                first[payload.peer] = min(first.get(payload.peer, oldest), oldest)
+        return {
+            payload.body[-DIGEST_BYTES:].hex()
+            for at, payloads in enumerate(rounds)
+            for payload in payloads
+            if at >= first.get(payload.peer, len(rounds))
+        }
 
     def past_blobs(self) -> Iterator[str]:
         """Digests that older rounds referred to, of those that became so since the last call."""
@@ -236,7 +249,7 @@ class Core:
         start, self._num_past = self._num_past, max(0, len(rounds) - RECENT_ROUNDS)
         for round_ in rounds[start : self._num_past]:
             for payload in round_.payloads:
-                yield payload.body[-32:].hex()
+                yield payload.body[-DIGEST_BYTES:].hex()
 
     def _append(self, author: int, record: Record, incarnation: str) -> int:
         known = self.book.check(author, record, incarnation)
