@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from haversack_operator.api.schema import Schema
 from haversack_trainer.contract.base import DECIMAL_PATTERN
+from haversack_trainer.methods.declora.settings import EDGE_PATTERN
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ def a_text(schema: Schema, length: int) -> str | None:
         return start + "a" * (length - len(start)) if length >= len(start) else None
     if pattern == DECIMAL_PATTERN:
         return "0." + "1" * (length - 2) if 2 < length <= 12 else None
+    if pattern == EDGE_PATTERN:
+        return "0-1" if length == 3 else None
     if "/" in pattern:
         return "/".join(("a" * max(1, length - 64), "a" * min(63, length - 2)))
     if schema.get("format") == "date-time":

@@ -104,11 +104,37 @@ METHOD_CASES: Final = (
         {"spec.method": {"type": "DropPEFT", "dropPEFT": {"maxDropRate": "1.0"}}},
         "maxDropRate: a layer that is always dropped",
     ),
+    *(
+        Case(
+            f"{field} of {fewer or 'the default'}",
+            {"spec.method.decLoRA": {**owner, field: value}},
+            {"spec.method.decLoRA": {**fewer, field: value}},
+            f"{field}: goes with",
+        )
+        for field, value, owner, fewer in (
+            ("edgePercent", 30, {"graph": "ErdosRenyi"}, {}),
+            ("degree", 3, {"graph": "Regular"}, {"graph": "Ring"}),
+            ("edges", ["0-1"], {"graph": "Edges"}, {}),
+            ("phaseRounds", 3, {"mixer": "ADF"}, {"mixer": "DeCAF"}),
+            ("phaseRounds", 3, {"mixer": "Auto"}, {}),
+            ("biasPercent", 3, {"mixer": "Auto"}, {"mixer": "ADF"}),
+            ("scheme", "CHOCO", {"codec": "Int4"}, {}),
+        )
+    ),
     Case(
-        "edgePercent of a ring",
-        {"spec.method.decLoRA": {"graph": "ErdosRenyi", "edgePercent": 30}},
-        {"spec.method.decLoRA": {"edgePercent": 30}},
-        "edgePercent: goes with",
+        "graph Edges without edges",
+        {"spec.method.decLoRA": {"graph": "Edges", "edges": ["1-0"]}},
+        {"spec.method.decLoRA": {"graph": "Edges"}},
+        "edges: goes with",
+    ),
+    *(
+        Case(
+            f"CHOCO with {mixer}",
+            {"spec.method.decLoRA": {"mixer": mixer, "codec": "Int8", "scheme": "Difference"}},
+            {"spec.method.decLoRA": {"mixer": mixer, "codec": "Int8", "scheme": "CHOCO"}},
+            "scheme: CHOCO sends changes",
+        )
+        for mixer in ("DeCAF", "FedRot")
     ),
     *(
         _flex_case(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 _DROP: Final = "spec.method.dropPEFT"
+_LORA: Final = "spec.method.decLoRA"
 _FLEX: Final = "spec.method.flexDeMo"
 
 
@@ -47,5 +48,16 @@ METHOD_CONTEXTS: Final[dict[str, Mapping[str, Any]]] = {
         "spec.method.type": "DropPEFT",
         f"{_DROP}.dropRate": "0",
     },
-    "spec.method.decLoRA.edgePercent": {"spec.method.decLoRA.graph": "ErdosRenyi"},
+    **{
+        f"{_LORA}.{field}": {f"{_LORA}.{owner}": kind}
+        for field, owner, kind in (
+            ("edgePercent", "graph", "ErdosRenyi"),
+            ("degree", "graph", "Regular"),
+            ("edges", "graph", "Edges"),
+            ("phaseRounds", "mixer", "ADF"),
+            ("biasPercent", "mixer", "Auto"),
+            ("scheme", "codec", "Int8"),
+        )
+    },
+    f"{_LORA}.edges[]": {f"{_LORA}.graph": "Edges", f"{_LORA}.edges": ["0-1"]},
 }

@@ -32,6 +32,10 @@ def parse_spec(body: Mapping[str, Any]) -> JobSpec:
     _check_pool_names(spec)
     for path, rule in broken_rules(spec):
         raise InvalidSpec(f"{path}.{rule.message}")
+    card, settings = _method(spec)
+    fault = settings.fault(sum(pool.peers.replicas for pool in spec.pools))
+    if fault is not None:
+        raise InvalidSpec(f"spec.method.{card.member}.{fault}")
     return spec
 
 

@@ -20,6 +20,8 @@ from haversack_operator.api.faults import InvalidSpec
 from haversack_operator.api.parse import method_choice, parse_spec
 from haversack_trainer.contract.cards import METHODS
 
+LORA = "spec.method.decLoRA"
+LISTED = {f"{LORA}.graph": "Edges"}
 CASES = [*RULE_CASES, *ADDRESS_CASES, *DATASET_CASES, *METHOD_CASES, *POOL_CASES, *bound_cases()]
 
 
@@ -48,6 +50,18 @@ def test_one_side_of_each_rule_and_bound_is_accepted(case: Case) -> None:
         ({"spec.method.type": ["SPSA"]}, "spec.method.type: there is no method ['SPSA']"),
         ({"spec.method.decLoRA": {"step": 3}}, "spec.method.decLoRA.step: there is no such field"),
         ({"spec.method.decLoRA": 3}, "spec.method.decLoRA: must be an object, is 3"),
+        (
+            LISTED | {f"{LORA}.edges": ["0-1", "1-2"]},
+            f"{LORA}.edges: 1-2 names peer 2, but the job's",
+        ),
+        (
+            LISTED | {f"{LORA}.edges": ["1-1", "0-1"]},
+            f"{LORA}.edges: 1-1 leads from a peer to itself",
+        ),
+        (
+            LISTED | {f"{LORA}.edges": ["0-1"], "spec.pools[].peers.replicas": 3},
+            f"{LORA}.edges: do not connect peer 2 with peer 0; add an edge",
+        ),
         ({"spec.pools[].peers.replicas": "4"}, "spec.pools[0].peers.replicas: must be a whole"),
         ({"spec.pools[].name": "Edge"}, "spec.pools[0].name: must be lower-case letters, digits"),
         ({"spec.pools[].resources.cpu": "two"}, "spec.pools[0].resources.cpu: write 1m to 100000"),

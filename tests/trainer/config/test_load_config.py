@@ -157,6 +157,11 @@ def test_a_missing_job_file_is_named(tmp_path: Path) -> None:
             {"localStep": 3},
             ["method.settings.localStep", "did you mean localSteps?"],
         ),
+        (
+            "method.settings",
+            {"graph": "Edges", "edges": ["0-1", "2-3"]},
+            ["method.settings.edges: do not connect peer 2", "add an edge"],
+        ),
         ("method.settings", {"learningRate": 0.1}, ["method.settings.learningRate", "0.1"]),
         ("training.batchSize", 0, ["training.batchSize", "greater than or equal to 1", "not 0"]),
         ("training.batchsize", 8, ["training.batchsize", "did you mean batchSize?"]),

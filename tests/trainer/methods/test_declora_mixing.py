@@ -4,77 +4,105 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from adapter_states import A, B, State, a_state, product, states
 
-from haversack_trainer.exchange.topology import Graph, topology
-from haversack_trainer.methods.declora.mixing import among, combine, disagreement, mean
-
-State = dict[str, NDArray[np.float32]]
-RNG = np.random.default_rng(5)
-
-
-def a_state(scale: float = 1.0) -> State:
-    shapes = {"l.lora_A": (2, 5), "l.lora_B": (5, 2), "head": (3, 5)}
-    return {name: (RNG.standard_normal(s) * scale).astype("f4") for name, s in shapes.items()}
+from haversack_trainer.exchange.topology import Graph, Topology, topology
+from haversack_trainer.methods.declora.mixers.base import averaged
+from haversack_trainer.methods.declora.mixing import disagreement, open_shares, towards
+from haversack_trainer.methods.declora.network import network
+from haversack_trainer.methods.declora.settings import Graph as Chosen
+from haversack_trainer.methods.declora.settings import Settings, Weights
+from haversack_trainer.methods.declora.word import Word
 
 
-def mix_all(states: Mapping[int, State], weights: NDArray[np.float64]) -> dict[int, State]:
-    peers = sorted(states)
+def mean(all_: Mapping[int, State]) -> State:
+    return averaged(dict.fromkeys(all_, 1 / len(all_)), all_)
+
+
+def mix_all(all_: Mapping[int, State], graph: Topology, shut: frozenset[int]) -> dict[int, State]:
+    """``shut``: two peers whose edge is shut."""
     return {
-        me: combine(dict(zip(peers, weights[i], strict=True)), states) for i, me in enumerate(peers)
+        me: averaged(open_shares(graph, me, shut - {me} if me in shut else frozenset()), all_)
+        for me in all_
     }
 
 
 @pytest.mark.parametrize("graph", list(Graph))
 @pytest.mark.parametrize("num_peers", [1, 2, 5, 8])
 def test_mixing_preserves_the_mean_and_contracts_by_rho(graph: Graph, num_peers: int) -> None:
-    network = topology(graph, tuple(range(num_peers)), seed=3)
-    states = {peer: a_state() for peer in range(num_peers)}
-    mixed = mix_all(states, network.weights)
-    for name, values in mean(states).items():
+    found = topology(graph, tuple(range(num_peers)), seed=3)
+    all_ = states(7, num_peers)
+    mixed = mix_all(all_, found, frozenset())
+    for name, values in mean(all_).items():
         assert mean(mixed)[name] == pytest.approx(values, abs=1e-6)
-    before, after = (disagreement(s)["consensus_distance"] for s in (states, mixed))
-    assert after <= network.rho * before + 1e-6
+    before, after = (disagreement(s)["consensus_distance"] for s in (all_, mixed))
+    assert after <= found.rho * before + 1e-6
 
 
 @pytest.mark.parametrize("graph", list(Graph))
-@pytest.mark.parametrize("invalid", [(0,), (2, 3), (0, 1, 2, 3, 4, 5)])
-def test_invalid_members_stay_out_and_the_others_keep_their_mean(
-    graph: Graph, invalid: tuple[int, ...]
-) -> None:
-    peers = range(6)
-    valid = np.array([peer not in invalid for peer in peers])
-    weights = among(topology(graph, tuple(peers), seed=3).weights, valid)
-    assert np.array_equal(weights, weights.T)
-    assert (weights >= 0).all()
-    assert weights.sum(axis=0) == pytest.approx(np.ones(6))
-    assert (weights[~valid][:, valid] == 0).all()
-    states = {peer: a_state() for peer in peers}
-    mixed = mix_all(states, weights)
-    survivors = [peer for peer in peers if valid[peer]]
-    for name in states[0]:
-        then, now = (sum((s[p][name] for p in survivors), np.zeros(1)) for s in (states, mixed))
-        assert now == pytest.approx(then, abs=1e-5)
-    assert all(np.array_equal(mixed[p]["head"], states[p]["head"]) for p in invalid)
+def test_a_shut_edge_leaves_the_mean_where_it_was(graph: Graph) -> None:
+    found, all_ = topology(graph, tuple(range(6)), seed=3), states(8, 6)
+    mixed = mix_all(all_, found, frozenset({0, found.neighbours(0)[0]}))
+    for name, values in mean(all_).items():
+        assert mean(mixed)[name] == pytest.approx(values, abs=1e-6)
 
 
-def product(state: State) -> NDArray[np.float64]:
-    return state["l.lora_B"].astype(np.float64) @ state["l.lora_A"]
+@pytest.mark.parametrize("graph", [graph for graph in Chosen if graph is not Chosen.EDGES])
+def test_the_graph_is_over_those_who_published(graph: Chosen) -> None:
+    found = network(Settings(graph=graph), 3, dict.fromkeys((0, 2, 5), Word()))
+    assert found.peers == (0, 2, 5)
+    assert found.rho < 1
+
+
+def test_listed_edges_are_kept_and_parts_that_lost_their_link_are_joined() -> None:
+    chosen = Settings(graph=Chosen.EDGES, edges=["0-1", "1-2", "3-2", "3-4"])
+    whole = network(chosen, 0, dict.fromkeys(range(5), Word()))
+    assert [whole.neighbours(peer) for peer in range(5)] == [(1,), (0, 2), (1, 3), (2, 4), (3,)]
+    left = network(chosen, 0, dict.fromkeys((0, 1, 3, 4), Word()))
+    assert left.neighbours(0) == (1, 3)
+    assert left.rho < 1
+
+
+def test_by_samples_peers_count_as_they_have_data() -> None:
+    said = {peer: Word(num_samples=count) for peer, count in enumerate((10, 30, 60))}
+    found = network(Settings(weights=Weights.SAMPLES), 0, said)
+    assert [found.share(peer) for peer in range(3)] == pytest.approx([0.1, 0.3, 0.6])
+    star = network(Settings(weights=Weights.SAMPLES, graph=Chosen.STAR), 0, said)
+    assert star.row(1) == pytest.approx({0: 0.1, 1: 0.3, 2: 0.6})
 
 
 def test_the_bound_on_the_product_bias_holds() -> None:
-    states = {peer: a_state() for peer in range(4)}
-    bias = np.mean([product(s) for s in states.values()], axis=0) - product(mean(states))
-    assert 0 < np.linalg.norm(bias) <= disagreement(states)["product_bias_bound"]
+    all_ = states(9, 4)
+    seen = disagreement(all_)
+    bias = np.mean([product(s) for s in all_.values()], axis=0) - product(mean(all_))
+    assert 0 < np.linalg.norm(bias) <= seen["product_bias_bound"]
+    percent = 100 * seen["product_bias_bound"] / np.linalg.norm(product(mean(all_)))
+    assert seen["product_bias_percent"] == pytest.approx(percent, rel=1e-5)
 
 
 def test_equal_states_do_not_disagree() -> None:
-    state = a_state()
-    assert disagreement({1: state, 4: state}) == {"consensus_distance": 0, "product_bias_bound": 0}
-
-
-def test_sums_run_in_fp64_and_are_rounded_once() -> None:
-    states: dict[int, State] = {
-        peer: {"head": np.array([value], "f4")} for peer, value in enumerate((2**24, 1, -(2**24)))
+    state = a_state(2)
+    seen = disagreement({1: state, 4: state})
+    assert seen == {
+        "consensus_distance": 0,
+        "product_bias_bound": 0,
+        "product_bias_percent": 0,
     }
-    assert combine(dict.fromkeys(states, 1.0), states)["head"].tolist() == [1.0]
+
+
+def test_without_a_product_there_is_nothing_to_measure_its_bias_by() -> None:
+    blank = a_state(2) | {B: np.zeros((5, 2), "f4")}
+    assert disagreement({0: blank, 1: blank | {A: blank[A] * 2}})["product_bias_percent"] == 0
+
+
+def test_going_by_what_was_sent_leaves_the_mean_where_it_was() -> None:
+    graph, all_ = topology("Ring", tuple(range(5))), states(11, 5)
+    sent = {
+        p: {n: (v + 0.3 * np.sin(9 * v)).astype("f4") for n, v in s.items()}
+        for p, s in all_.items()
+    }
+    mixed = {
+        me: towards(all_[me], sent[me], averaged(graph.row(me), sent), 0.7) for me in graph.peers
+    }
+    for name, values in mean(all_).items():
+        assert mean(mixed)[name] == pytest.approx(values, abs=1e-6)

@@ -119,7 +119,11 @@ def _method(job: JobFile) -> tuple[MethodCard, MethodSettings]:
     if card is None:
         hint = nearest(job.method.type, sorted(METHODS))
         raise ConfigError(f"method.type {job.method.type!r} is not known; {hint}")
-    return card, parse(card.load_settings(), job.method.settings, "method.settings")
+    settings = parse(card.load_settings(), job.method.settings, "method.settings")
+    fault = settings.fault(job.num_peers)
+    if fault is not None:
+        raise ConfigError(f"method.settings.{fault}")
+    return card, settings
 
 
 def _required(environ: Mapping[str, str], name: str) -> str:

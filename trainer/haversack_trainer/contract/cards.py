@@ -70,6 +70,11 @@ class MethodSettings(Frozen):
         """What these settings make of the method's ``usual`` memory."""
         return usual
 
+    def fault(self, num_peers: int) -> str | None:  # noqa: ARG002  # a method's own may ask
+        """What is wrong with these settings for a job of so many peers, where no check can say it: a sentence
+        that begins with the field."""
+        return None
+
 
 SettingsClass = type[MethodSettings]
 """Named here, since a card's own field ``type`` hides the built-in one."""

@@ -1,50 +1,63 @@
 """Dec-LoRA: decentralised LoRA (Ghiasvand, Alizadeh, Pedarsani, arXiv 2501.15361, Algorithm 1).
 
-All start from the same A and B. A round is K local steps on A and B (and the head), then A and B, each by
-itself, become the average over the peer and its neighbours in a graph:
+All start from the same A and B. A round is K local steps on A and B (and the head), then each peer takes in what
+its neighbours in a graph have sent; in the paper A and B, each by itself, become the weighted average:
 
     A_i <- sum_j q_ij·A_j        B_i <- sum_j q_ij·B_j
 
-Q is symmetric and doubly stochastic (Metropolis-Hastings on the graph over the round's members), so the mean
-over the peers is preserved. That mean is the run's adapter. Optimizer states are local and never mixed.
+``network`` says who mixes with whom, ``mixers`` how, ``wire`` and ``choco`` in how many bits. The mean over the
+peers is the run's adapter. Optimizer states are local and never mixed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from haversack_trainer.exchange.base import Evicted, ExchangeError, Outgoing, Stopped, Swap
-from haversack_trainer.exchange.codec import CodecError, Layout, State
+from haversack_trainer.exchange.codec import Layout, State
 from haversack_trainer.exchange.log import ClosedRound
-from haversack_trainer.exchange.topology import topology
-from haversack_trainer.method import Batches, CannotCatchUp, Fetch, StepResult, Trainee
+from haversack_trainer.exchange.topology import Topology
+from haversack_trainer.method import Batches, CannotCatchUp, Fetch, StepResult, Trainee, Unsuited
 
-from .mixing import among, combine, disagreement, mean
-from .settings import EDGE_PERCENT, Graph, Settings
+from .auto import Standing, choose, has_moved, moved_before
+from .choco import MAX_CHAIN, Quantised
+from .mixers import Mixer, mixer_of
+from .mixers.alternating import phase_rounds
+from .mixers.base import Mixed, pairs
+from .mixing import disagreement, open_shares, towards
+from .network import network
+from .settings import Codec, Graph, MixerKind, Settings
 from .training import LocalTraining
+from .wire import Taken, Whole, Wire
+from .word import Word, words
 
 
 class DecLora:
-    """What goes over the wire is the state of all trainable tensors, fp32, to the graph's neighbours."""
+    """What goes over the wire is the state of what the mixer sends, to the graph's neighbours."""
 
     def __init__(
         self, settings: Settings, peer: int, seed: int, model: Trainee, batches: Batches
     ) -> None:
         self._settings, self._seed, self._model = settings, seed, model
+        self._num_samples = batches.num_records
         self._training = LocalTraining(settings, peer, seed, model, batches)
         self._state = self._read()
-        self._layout = Layout.of(self._state)
+        self._check_factors()
+        self._wire = _wire(settings, peer, seed, Layout.of(self._sent()))
         self._valid = True
+        self._round = 0
+        self._standing = Standing()
 
     def local_step(self, round: int) -> StepResult:
+        self._round = round
         before = self._read()
-        result = self._training.run(round)
+        result = self._training.run(round, self._frozen(round))
         self._state = self._read()
         self._valid = all(np.isfinite(values).all() for values in self._state.values())
         if not self._valid:
@@ -53,85 +66,133 @@ class DecLora:
         return result
 
     def outgoing(self) -> Outgoing:
-        blob = self._layout.encode(self._state) if self._valid else None
-        return Outgoing(blob=blob, wants_all=self._settings.graph is Graph.COMPLETE)
+        wants_all = self._settings.graph in (Graph.COMPLETE, Graph.STAR)
+        if not self._valid:
+            return Outgoing(wants_all=wants_all)
+        packed = self._wire.pack(self._sent(), self._round)
+        word = Word(self._num_samples, self._standing.bias, self._standing.moved)
+        return Outgoing(word.encode(), packed.num_before, packed.blob, wants_all)
 
     def ahead(self, round: int) -> None:
         """Nothing: local steps begin at the mixed state."""
 
     def incoming(self, swap: Swap) -> dict[str, float]:
-        if swap.me not in swap.closed.members:
+        closed, said = swap.closed, words(swap.closed)
+        if swap.me in said:
+            graph = network(self._settings, self._seed, said)
+            taken = self._wire.take(
+                closed, swap.me, lambda _, peer: swap.fetch(peer), graph.neighbours(swap.me)
+            )
+            seen = disagreement(taken.states)
+            self._mix(swap.me, graph, taken, self._mixer(graph.rho, moved=moved_before(said)))
+        else:
             # Nobody mixed with this peer, so it mixes with nobody: Q stays doubly stochastic.
-            return disagreement({swap.me: self._state})
-        shares = self._shares(swap.closed, swap.me)
-        states = {
-            peer: self._state if peer == swap.me else self._decode(swap.fetch(peer), peer)
-            for peer in shares
-        }
-        self._adopt(combine(shares, states))
-        return disagreement(states)
+            self._wire.miss(closed)
+            seen = disagreement({swap.me: self._sent()})
+        self._learn(said, seen["product_bias_percent"] / 100)
+        return seen | self._in_force()
 
-    def _shares(self, closed: ClosedRound, me: int) -> dict[int, float]:
-        """This peer's row of Q, where it is not zero."""
-        graph = topology(
-            self._settings.graph,
-            closed.members,
-            edge_percent=self._settings.edge_percent or EDGE_PERCENT,
-            seed=self._seed,
-        )
-        valid = np.array([bool(payload.body) for payload in closed.payloads])
-        row = among(graph.weights, valid)[closed.members.index(me)]
-        return {
-            peer: float(share)
-            for peer, share in zip(closed.members, row, strict=True)
-            if share or peer == me
-        }
+    def _mix(self, me: int, graph: Topology, taken: Taken, mixer: Mixer) -> None:
+        shares = open_shares(graph, me, taken.shut)
+        own, sent, gain = self._sent(), taken.states[me], self._wire.gain
+        if mixer.is_linear and gain is not None:
+            mixed = towards(own, sent, mixer.combine(shares, taken.states, me), gain)
+        else:
+            mixed = mixer.combine(shares, taken.states | {me: own}, me)
+        self._adopt(self._state | mixed)
+        if not mixer.keeps_coordinates:
+            self._training.restart()
+
+    def _learn(self, said: Mapping[int, Word], bias: float) -> None:
+        """What the next round hangs on."""
+        if said:
+            rho = network(self._settings, self._seed, said).rho
+            self._standing = Standing(rho, bias, has_moved(self._settings, said))
+
+    def _in_force(self) -> dict[str, float]:
+        """For the report: the mixer that Auto has chosen for the next round."""
+        if self._settings.mixer is not MixerKind.AUTO:
+            return {}
+        kind = choose(self._settings, self._standing.rho, moved=self._standing.moved)
+        return {f"mixer_{kind.lower()}": 1.0}
+
+    def _mixer(self, rho: float, *, moved: bool) -> Mixer:
+        return mixer_of(choose(self._settings, rho, moved=moved))
+
+    def _frozen(self, round: int) -> frozenset[str]:
+        """What rests in this round."""
+        rho = self._standing.rho
+        mixer = self._mixer(rho, moved=self._standing.moved)
+        phase = round // (self._settings.phase_rounds or phase_rounds(rho))
+        return frozenset(name for name in self._state if not mixer.trains(name, phase))
 
     def catch_up(self, history: Iterable[ClosedRound], fetch: Fetch) -> None:
         """Start from the mean of the newest round: closer to all peers than any one of them is."""
         rounds = list(history)
+        for closed in rounds[-MAX_CHAIN - 1 :]:
+            self._wire.miss(closed)
         if rounds:
             self._adopt(self._mean_of(rounds[-1], fetch))
             self._training.restart()
+            self._learn(words(rounds[-1]), 0.0)
 
     def consensus(self, closed: ClosedRound, fetch: Fetch) -> dict[str, Tensor]:
         return _tensors(self._mean_of(closed, fetch))
 
-    def _mean_of(self, closed: ClosedRound, fetch: Fetch) -> dict[str, NDArray[np.float32]]:
+    def _mean_of(self, closed: ClosedRound, fetch: Fetch) -> Mixed:
+        said = words(closed)
+        if not said:
+            raise CannotCatchUp(f"no peer had a finite state in round {closed.round}")
         try:
-            states = {
-                payload.peer: self._decode(fetch(closed, payload.peer), payload.peer)
-                for payload in closed.payloads
-                if payload.body
-            }
+            states = {peer: self._wire.read(closed, peer, fetch) for peer in said}
         except (Evicted, Stopped):
             raise
         except ExchangeError as error:
             raise CannotCatchUp(f"round {closed.round} is not whole any more: {error}") from error
-        if not states:
-            raise CannotCatchUp(f"no peer had a finite state in round {closed.round}")
-        return mean(states)
+        graph = network(self._settings, self._seed, said)
+        shares = {peer: graph.share(peer) for peer in graph.peers}
+        mixer = self._mixer(graph.rho, moved=moved_before(said))
+        return self._state | mixer.combine(shares, states, min(shares))
 
-    def _read(self) -> dict[str, NDArray[np.float32]]:
+    def _check_factors(self) -> None:
+        kind = self._settings.mixer
+        if kind is not MixerKind.FACTOR and not pairs(self._state):
+            raise Unsuited(
+                f"method.decLoRA.mixer is {kind}, but what is trained has no LoRA factors; write Factor"
+            )
+
+    def _read(self) -> Mixed:
         return {name: tensor.numpy() for name, tensor in self._model.trainable_state().items()}
+
+    def _sent(self) -> Mixed:
+        """Of the state, what goes over the wire."""
+        mixer = self._mixer(0.0, moved=False)
+        return {name: values for name, values in self._state.items() if mixer.sends(name)}
 
     def _adopt(self, state: State) -> None:
         self._state = dict(state)
         self._model.load_trainable_state(_tensors(state))
 
-    def _decode(self, blob: bytes, peer: int) -> State:
-        try:
-            return self._layout.decode(blob)
-        except CodecError as error:
-            raise ExchangeError(
-                f"the state that peer {peer} published is unusable: {error}"
-            ) from error
-
     def state_dict(self) -> dict[str, Any]:
-        return {"optimizer": self._training.optimizer.state_dict()}
+        return {
+            "optimizer": self._training.optimizer.state_dict(),
+            "standing": asdict(self._standing),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._training.optimizer.load_state_dict(state["optimizer"])
+        self._standing = Standing(**state["standing"])
+        self._wire.forget()
+
+
+def _wire(settings: Settings, peer: int, seed: int, layout: Layout) -> Wire:
+    match settings.codec:
+        case Codec.FLOAT32:
+            return Whole(layout)
+        case Codec.INT8:
+            return Quantised(layout, 8, peer, seed, chained=settings.is_chained)
+        case Codec.INT4:
+            return Quantised(layout, 4, peer, seed, chained=settings.is_chained)
 
 
 def _tensors(state: State) -> dict[str, Tensor]:

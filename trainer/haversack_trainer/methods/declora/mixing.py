@@ -1,74 +1,70 @@
-"""Averaging of factors, and how far apart they are. Pure.
-
-Sums run in fp64 and in ascending order of peer, and are rounded to fp32 once: the same inputs give the same
-bits everywhere, and the network's mean moves by rounding only.
-"""
+"""Means, and how far apart the peers are. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import sqrt
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from haversack_trainer.exchange.codec import State
+from haversack_trainer.exchange.topology import Topology
 
-Weights = NDArray[np.float64]
-"""Shape (n, n): symmetric, doubly stochastic."""
+from .mixers.base import A, B, Mixed, pairs, weighted
 
-
-def among(weights: Weights, valid: NDArray[np.bool_]) -> Weights:
-    """``weights`` with every edge to an invalid member given back to the edge's two ends: still symmetric
-    and doubly stochastic, so the mean of the valid members' states is preserved."""
-    kept = np.where(np.outer(valid, valid), weights, 0.0)
-    np.fill_diagonal(kept, 0.0)
-    np.fill_diagonal(kept, 1.0 - kept.sum(axis=1))
-    return kept
+_MOST_BIAS: Final = 1e6
+"""Where there is no product yet to measure it by."""
 
 
-def combine(
-    shares: Mapping[int, float], states: Mapping[int, State]
-) -> dict[str, NDArray[np.float32]]:
-    """``sum of share · state``, peers in ascending order, each tensor by itself."""
-    peers = sorted(shares)
+def open_shares(network: Topology, me: int, shut: frozenset[int]) -> dict[int, float]:
+    """Row ``me`` of Q, in which the weight of a shut edge goes to its own end, as it does at the other: what is
+    symmetric stays so, and the mean is preserved."""
+    row = {peer: share for peer, share in network.row(me).items() if peer == me or peer not in shut}
+    others = sum(share for peer, share in row.items() if peer != me)
+    return row | {me: 1.0 - others} if shut else row
+
+
+def towards(own: State, sent: State, mixed: Mixed, gain: float) -> Mixed:
+    """``own + gain·(mixed - sent)``: the step that leaves the mean where it is, ``sent`` being what all others
+    take ``own`` to be."""
     return {
-        name: _weighted([(shares[peer], states[peer][name]) for peer in peers]).astype(np.float32)
-        for name in states[peers[0]]
+        name: (own[name] + gain * (values.astype(np.float64) - sent[name])).astype(np.float32)
+        for name, values in mixed.items()
     }
-
-
-def mean(states: Mapping[int, State]) -> dict[str, NDArray[np.float32]]:
-    """The plain average."""
-    return combine(dict.fromkeys(states, 1 / len(states)), states)
 
 
 def disagreement(states: Mapping[int, State]) -> dict[str, float]:
     """What the peer sees of the network's disagreement: over itself and its neighbours.
 
     With Xi_X the mean of ||X_i - mean X||^2, mixing A and B apart instead of their product costs at most
-    sqrt(Xi_A·Xi_B) in Frobenius norm: a covariance of disagreements, zero at consensus.
+    sqrt(Xi_A·Xi_B) in Frobenius norm: a covariance of disagreements, zero at consensus. In percent it is
+    measured by the product of the means, the update as it stands.
     """
-    xi = _spread(list(states.values()))
-    of_a = sum(value for name, value in xi.items() if "lora_A" in name)
-    of_b = sum(value for name, value in xi.items() if "lora_B" in name)
+    shares = dict.fromkeys(states, 1 / len(states))
+    names = states[min(states)]
+    centre = {name: weighted(shares, states, name) for name in names}
+    xi = {
+        name: sum(float(np.square(state[name] - centre[name]).sum()) for state in states.values())
+        / len(states)
+        for name in names
+    }
+    bound = sqrt(
+        sum(value for name, value in xi.items() if A in name)
+        * sum(value for name, value in xi.items() if B in name)
+    )
+    norm = _norm_of_products({name: values.astype(np.float32) for name, values in centre.items()})
     return {
-        "consensus_distance": sum(xi.values()) ** 0.5,
-        "product_bias_bound": (of_a * of_b) ** 0.5,
+        "consensus_distance": sqrt(sum(xi.values())),
+        "product_bias_bound": bound,
+        "product_bias_percent": 100 * (min(bound / norm, _MOST_BIAS) if norm else 0.0),
     }
 
 
-def _spread(states: list[State]) -> dict[str, float]:
-    """Xi of each tensor."""
-    share = 1 / len(states)
-    centres = {name: _weighted([(share, s[name]) for s in states]) for name in states[0]}
-    return {
-        name: share * sum(float(np.square(s[name] - centre).sum()) for s in states)
-        for name, centre in centres.items()
-    }
-
-
-def _weighted(parts: list[tuple[float, NDArray[np.float32]]]) -> NDArray[np.float64]:
-    total = np.zeros(parts[0][1].shape)
-    for share, values in parts:
-        total += share * values.astype(np.float64)
-    return total
+def _norm_of_products(state: State) -> float:
+    """Frobenius norm of all B·A together, without making one: ``|B·A|^2 = sum (B'B * AA')``."""
+    squares = 0.0
+    for pair in pairs(state):
+        a, b = state[pair.a].astype(np.float64), state[pair.b].astype(np.float64)
+        squares += float(((b.T @ b) * (a @ a.T)).sum())
+    return sqrt(max(squares, 0.0))

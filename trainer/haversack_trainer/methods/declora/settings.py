@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
@@ -11,13 +12,62 @@ from haversack_trainer.contract.base import Check, Decimal
 from haversack_trainer.contract.cards import MethodSettings
 
 EDGE_PERCENT: Final = 50
+DEGREE: Final = 4
+BIAS_PERCENT: Final = 10
+MAX_EDGES: Final = 2048
+EDGE_PATTERN: Final = r"^(0|[1-9][0-9]{0,2})-(0|[1-9][0-9]{0,2})$"
+
+EdgeText = Annotated[str, Field(pattern=EDGE_PATTERN, max_length=7)]
 
 
 class Graph(StrEnum):
     RING = "Ring"
     EXPONENTIAL = "Exponential"
+    REGULAR = "Regular"
     ERDOS_RENYI = "ErdosRenyi"
     COMPLETE = "Complete"
+    STAR = "Star"
+    EDGES = "Edges"
+
+
+class Weights(StrEnum):
+    METROPOLIS = "Metropolis"
+    LAPLACIAN = "Laplacian"
+    SAMPLES = "Samples"
+
+
+class MixerKind(StrEnum):
+    FACTOR = "Factor"
+    FFA = "FFA"
+    ADF = "ADF"
+    DECAF = "DeCAF"
+    FEDROT = "FedRot"
+    AUTO = "Auto"
+
+
+class Codec(StrEnum):
+    FLOAT32 = "Float32"
+    INT8 = "Int8"
+    INT4 = "Int4"
+
+
+class Scheme(StrEnum):
+    CHOCO = "CHOCO"
+    DIFFERENCE = "Difference"
+
+
+_UNLINEAR: Final = (MixerKind.DECAF, MixerKind.FEDROT)
+
+
+def _goes_with(field: str, owner: str, *kinds: StrEnum) -> Check:
+    """``field`` may be set where ``owner`` has one of these values only."""
+    named = ", ".join(f"'{kind}'" for kind in kinds)
+    name = "".join(f"_{c.lower()}" if c.isupper() else c for c in field)
+    return Check(
+        f"!has(self.{field}) || self.{owner} in [{named}]",
+        lambda settings: getattr(settings, name) is None or getattr(settings, owner) in kinds,
+        f"{field}: goes with {owner} {' or '.join(kinds)}; remove it or change the {owner}",
+    )
 
 
 class Settings(MethodSettings):
@@ -29,10 +79,21 @@ class Settings(MethodSettings):
             lambda settings: float(settings.learning_rate) > 0,
             "learningRate: DecLoRA learns nothing at 0; write more than 0",
         ),
+        _goes_with("edgePercent", "graph", Graph.ERDOS_RENYI),
+        _goes_with("degree", "graph", Graph.REGULAR),
         Check(
-            "!has(self.edgePercent) || self.graph == 'ErdosRenyi'",
-            lambda settings: settings.edge_percent is None or settings.graph is Graph.ERDOS_RENYI,
-            "edgePercent: goes with graph ErdosRenyi; remove it or change the graph",
+            "has(self.edges) == (self.graph == 'Edges')",
+            lambda settings: (settings.edges is not None) == (settings.graph is Graph.EDGES),
+            "edges: goes with graph Edges, which needs it; add or remove it, or change the graph",
+        ),
+        _goes_with("phaseRounds", "mixer", MixerKind.ADF, MixerKind.AUTO),
+        _goes_with("biasPercent", "mixer", MixerKind.AUTO),
+        _goes_with("scheme", "codec", Codec.INT8, Codec.INT4),
+        Check(
+            "!has(self.scheme) || self.scheme != 'CHOCO' || !(self.mixer in ['DeCAF', 'FedRot'])",
+            lambda settings: settings.scheme is not Scheme.CHOCO or settings.mixer not in _UNLINEAR,
+            "scheme: CHOCO sends changes of each tensor, but DeCAF and FedRot change coordinates; write "
+            "Difference or change the mixer",
         ),
     )
 
@@ -49,7 +110,9 @@ class Settings(MethodSettings):
     )
     graph: Graph = Field(
         default=Graph.RING,
-        description="Who mixes with whom. Weights are Metropolis-Hastings on it.",
+        description="Who mixes with whom. Exponential: with those 1, 2, 4, … further on. Regular and "
+        "ErdosRenyi: random, from training.seed. Complete: with everybody. Star: what a server would do "
+        "(FedAvg), for comparison. Edges: as listed in edges.",
     )
     edge_percent: int | None = Field(
         default=None,
@@ -57,3 +120,99 @@ class Settings(MethodSettings):
         le=100,
         description=f"ErdosRenyi only: probability of an edge, in percent. Default {EDGE_PERCENT}.",
     )
+    degree: int | None = Field(
+        default=None,
+        ge=2,
+        le=255,
+        description=f"Regular only: neighbours of each peer. Default {DEGREE}.",
+    )
+    edges: list[EdgeText] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_EDGES,
+        description="Edges only: pairs of peer numbers, counted from 0 over all pools, such as 0-1. They must "
+        "connect all peers. While a peer is away, the parts that it held together are linked at their lowest "
+        "peers.",
+    )
+    weights: Weights = Field(
+        default=Weights.METROPOLIS,
+        description="How much a neighbour counts. Metropolis: by degrees; mixes fastest. Laplacian: the "
+        "paper's, for ErdosRenyi. Samples: peers count by their number of training samples, and so in the "
+        "run's adapter.",
+    )
+    mixer: MixerKind = Field(
+        default=MixerKind.FACTOR,
+        description="How adapters are combined. Factor: A and B averaged apart. FFA: A stays as drawn, only B "
+        "is trained and sent. ADF: A and B are trained in turns, both mixed. DeCAF: the products B·A are "
+        "averaged and cut back to the rank. FedRot: neighbours are turned to this peer's coordinates first. "
+        "Auto: Factor until averaging factors costs too much (biasPercent), then ADF on sparse graphs and "
+        "DeCAF on dense ones.",
+    )
+    phase_rounds: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="ADF and Auto only: rounds before the other factor's turn. Default: by how slowly the graph "
+        "mixes, 1 to 15.",
+    )
+    bias_percent: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Auto only: the mixer changes once the median peer's product_bias_percent exceeds this. "
+        f"Default {BIAS_PERCENT}.",
+    )
+    codec: Codec = Field(
+        default=Codec.FLOAT32,
+        description="Numbers on the wire. Int8: about a quarter of the bytes. Int4: about a seventh.",
+    )
+    scheme: Scheme | None = Field(
+        default=None,
+        description="Int8 and Int4 only. CHOCO: what has changed since the last round. Difference: the state "
+        "itself, coarser, but with any mixer. Default: CHOCO where the mixer allows it.",
+    )
+
+    @property
+    def is_chained(self) -> bool:
+        """Whether what is sent builds on what was sent before."""
+        if self.codec is Codec.FLOAT32:
+            return False
+        return self.scheme is not Scheme.DIFFERENCE and self.mixer not in _UNLINEAR
+
+    @property
+    def edge_pairs(self) -> list[tuple[int, int]]:
+        """``edges`` as numbers."""
+        pairs = (text.split("-") for text in self.edges or ())
+        return [(int(one), int(other)) for one, other in pairs]
+
+    def fault(self, num_peers: int) -> str | None:
+        """What is wrong with the listed graph over so many peers."""
+        if self.graph is not Graph.EDGES:
+            return None
+        for text, ends in zip(self.edges or (), self.edge_pairs, strict=True):
+            if max(ends) >= num_peers:
+                return (
+                    f"edges: {text} names peer {max(ends)}, but the job's {num_peers} peers are 0 to "
+                    f"{num_peers - 1}; correct it"
+                )
+            if ends[0] == ends[1]:
+                return f"edges: {text} leads from a peer to itself; remove it"
+        reached = _reached(self.edge_pairs)
+        alone = [str(peer) for peer in range(num_peers) if peer not in reached]
+        if alone:
+            return f"edges: do not connect peer {alone[0]} with peer 0; add an edge between the two parts"
+        return None
+
+
+def _reached(edges: Iterable[tuple[int, int]]) -> set[int]:
+    """Whom peer 0 is connected with."""
+    neighbours: dict[int, set[int]] = {}
+    for one, other in edges:
+        neighbours.setdefault(one, set()).add(other)
+        neighbours.setdefault(other, set()).add(one)
+    reached, frontier = {0}, [0]
+    while frontier:
+        new = neighbours.get(frontier.pop(), set()) - reached
+        reached |= new
+        frontier.extend(new)
+    return reached

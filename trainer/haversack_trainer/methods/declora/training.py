@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,7 +23,8 @@ class LocalTraining:
     ) -> None:
         self._settings, self._peer, self._seed = settings, peer, seed
         self._model, self._batches = model, batches
-        self._parameters = [parameter for _, parameter in model.trainables()]
+        self._named = dict(model.trainables())
+        self._parameters = list(self._named.values())
         self._max_norm = float(settings.max_grad_norm) or math.inf
         self.restart()
 
@@ -34,8 +36,25 @@ class LocalTraining:
             weight_decay=float(self._settings.weight_decay),
         )
 
-    def run(self, round: int) -> StepResult:
-        """The steps of one round."""
+    def run(self, round: int, frozen: frozenset[str] = frozenset()) -> StepResult:
+        """The steps of one round, in which ``frozen`` tensors rest. Their moments go: when they are trained again,
+        what is beside them will have moved."""
+        for name in frozen:
+            self.optimizer.state.pop(self._named[name], None)
+        with self._resting(frozen):
+            return self._steps(round)
+
+    @contextmanager
+    def _resting(self, frozen: frozenset[str]) -> Iterator[None]:
+        for name in frozen:
+            self._named[name].requires_grad = False
+        try:
+            yield
+        finally:
+            for name in frozen:
+                self._named[name].requires_grad = True
+
+    def _steps(self, round: int) -> StepResult:
         self._model.train(mode=True)
         first = round * self._settings.local_steps
         losses: list[float] = []

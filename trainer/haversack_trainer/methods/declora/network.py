@@ -1,0 +1,32 @@
+"""The graph of a round, over those who published a state in it: the same for all who read the log. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from haversack_trainer.exchange.graphs import of_edges
+from haversack_trainer.exchange.topology import Topology, topology, weigh
+
+from .settings import DEGREE, EDGE_PERCENT, Graph, Settings
+from .word import Word
+
+
+def network(settings: Settings, seed: int, words: Mapping[int, Word]) -> Topology:
+    """Graph and weights; ``words`` are those of the round's peers. Raises ``TopologyError``.
+
+    A peer whose state was not finite published none: the others close their graph without it.
+    """
+    peers = tuple(sorted(words))
+    num_samples = [words[peer].num_samples for peer in peers]
+    if settings.graph is Graph.EDGES:
+        adjacency = of_edges(peers, settings.edge_pairs)
+        return weigh(peers, adjacency, settings.weights, num_samples)
+    return topology(
+        settings.graph,
+        peers,
+        edge_percent=settings.edge_percent or EDGE_PERCENT,
+        degree=settings.degree or DEGREE,
+        seed=seed,
+        weights=settings.weights,
+        num_samples=num_samples,
+    )

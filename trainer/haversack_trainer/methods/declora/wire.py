@@ -1,0 +1,92 @@
+"""How states go over the wire: whole in fp32, or in few bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from haversack_trainer.exchange.base import ExchangeError
+from haversack_trainer.exchange.codec import CodecError, Layout, State
+from haversack_trainer.exchange.log import ClosedRound
+
+Fetch = Callable[[ClosedRound, int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What is published for a round."""
+
+    blob: bytes
+    num_before: int = 0
+    """How many of the peer's earlier blobs it builds on; the payload's ``aux``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a round brought, as its senders and all others take it to be."""
+
+    states: dict[int, State]
+    """This peer's own, and that of each neighbour it can mix with."""
+    shut: frozenset[int] = field(default_factory=frozenset)
+    """Neighbours it cannot mix with in this round, nor they with it."""
+
+
+class Wire(Protocol):
+    """One peer's way of sending and reading states."""
+
+    gain: float | None
+    """Share of the way to the mean of what was sent that a peer goes; None: what was sent is the state itself."""
+
+    def pack(self, state: State, round: int) -> Packed:
+        """The state as it is published."""
+
+    def take(self, closed: ClosedRound, me: int, fetch: Fetch, neighbours: Iterable[int]) -> Taken:
+        """Read what the neighbours sent in a round that ``me`` is a member of. Raises ``ExchangeError``."""
+
+    def miss(self, closed: ClosedRound) -> None:
+        """A round closed in which this peer sent nothing that counts."""
+
+    def read(self, closed: ClosedRound, peer: int, fetch: Fetch) -> State:
+        """What ``peer`` sent, for those who are no neighbours. Raises ``ExchangeError``."""
+
+    def forget(self) -> None:
+        """The peer goes on from another state."""
+
+
+class Whole:
+    """The state itself, fp32."""
+
+    gain: float | None = None
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._sent: State = {}
+
+    def pack(self, state: State, _round: int) -> Packed:
+        self._sent = state
+        return Packed(self._layout.encode(state))
+
+    def take(self, closed: ClosedRound, me: int, fetch: Fetch, neighbours: Iterable[int]) -> Taken:
+        others = {peer: self.read(closed, peer, fetch) for peer in neighbours}
+        return Taken({me: self._sent, **others})
+
+    def miss(self, closed: ClosedRound) -> None:
+        """Nothing hangs on it."""
+
+    def read(self, closed: ClosedRound, peer: int, fetch: Fetch) -> State:
+        with usable(peer):
+            return self._layout.decode(fetch(closed, peer))
+
+    def forget(self) -> None:
+        """Nothing hangs on it."""
+
+
+@contextmanager
+def usable(peer: int) -> Iterator[None]:
+    """``CodecError`` becomes an ``ExchangeError`` that names the peer."""
+    try:
+        yield
+    except CodecError as error:
+        raise ExchangeError(f"the state that peer {peer} published is unusable: {error}") from error
