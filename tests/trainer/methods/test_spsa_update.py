@@ -63,3 +63,10 @@ def test_coefficients_are_fp32_numbers() -> None:
     update = update_of(closed, SEED, settings)
     for value in (update.shrink, *(term.coefficient for term in update.terms)):
         assert value == float(np.float32(value))
+
+
+def test_directions_that_change_nothing_do_not_clip_the_others() -> None:
+    settings = Settings(directions=4, learning_rate="0.5", scale_with_peers=False)
+    closed = ClosedRound(0, (0,), (Payload(0, bytes([0, 127, 0, 0])),), 1)
+    coefficients = [term.coefficient for term in update_of(closed, SEED, settings).terms]
+    assert coefficients == [0, pytest.approx(-0.5 / 4), 0, 0]

@@ -122,8 +122,11 @@ def _weight(weighting: Weighting, count: int) -> float:
 
 def _evened(measured: list[Scalar], settings: Settings) -> list[Scalar]:
     """Clipped against what one peer could claim, then without the losses' own scale."""
-    if multiple := float(settings.clip_median):
-        limit = multiple * median(abs(scalar.value) for scalar in measured or [Scalar(0, 0, 0, 0)])
+    sizes = [abs(scalar.value) for scalar in measured if scalar.value]
+    multiple = float(settings.clip_median)
+    if sizes and multiple:
+        # Not of zeros: where most directions change nothing, the others would be cut to nothing.
+        limit = multiple * median(sizes)
         measured = [s._replace(value=min(max(s.value, -limit), limit)) for s in measured]
     if not settings.normalise:
         return measured
