@@ -95,8 +95,26 @@ METHOD_CASES: Final = (
             {"spec.method": {"type": "DropPEFT", "dropPEFT": {field: value}}},
             f"{field}: is a share",
         )
-        for field in ("exploration", "explorationDecay", "leastExploration", "discount")
+        for field in (
+            "exploration",
+            "explorationDecay",
+            "leastExploration",
+            "discount",
+            "maxShareChange",
+        )
         for value in ("0", "1.01")
+    ),
+    Case(
+        "sharedLayers where all are shared",
+        {"spec.method": {"type": "DropPEFT", "dropPEFT": {"share": "Low", "sharedLayers": 3}}},
+        {"spec.method": {"type": "DropPEFT", "dropPEFT": {"sharedLayers": 3}}},
+        "sharedLayers: goes with share",
+    ),
+    Case(
+        "importance that never learns",
+        {"spec.method": {"type": "DropPEFT", "dropPEFT": {"importanceMemory": "0.99"}}},
+        {"spec.method": {"type": "DropPEFT", "dropPEFT": {"importanceMemory": "1"}}},
+        "importanceMemory: nothing new",
     ),
     Case(
         "a layer that is always dropped",

@@ -44,6 +44,7 @@ METHOD_CONTEXTS: Final[dict[str, Mapping[str, Any]]] = {
         }
         for field in ("arms", "roundSeconds")
     },
+    f"{_DROP}.sharedLayers": {"spec.method.type": "DropPEFT", f"{_DROP}.share": "High"},
     f"{_DROP}.maxDropRate": {
         "spec.method.type": "DropPEFT",
         f"{_DROP}.dropRate": "0",

@@ -34,7 +34,8 @@ from .ground import layers_of, parts_of, protected_of
 from .rates import Infeasible, Rates, shape_weights, water_fill
 from .reading import contributions, last_sent, trials
 from .settings import Configurator as Choice
-from .settings import Reward, Settings
+from .settings import Reward, Settings, Share
+from .sharing import choose, smoothed
 from .training import LocalRound, LocalTraining
 from .word import KIND_BYTES, Trial, Word
 
@@ -57,7 +58,8 @@ class DropPeft:
         layers = layers_of(model)
         self._parts = parts_of(settings, model, layers)
         self._protected = protected_of(settings, layers)
-        self._importance: list[float] | None = None
+        self._importance: tuple[float, ...] | None = None
+        self._share: frozenset[int] | None = None
         self._configurator = self._new_configurator()
         executor = LayerExecutor(layers)
         self._training = LocalTraining(
@@ -106,8 +108,11 @@ class DropPeft:
         if not all(np.isfinite(values).all() for values in state.values()):
             self._install(before)
             return
-        self._importance = list(done.importance)
-        shared = (True,) * self._parts.num_layers
+        memory = float(self._settings.importance_memory)
+        self._importance = smoothed(self._importance, done.importance, done.active, memory)
+        adapted = self._parts.adapted
+        self._share = choose(self._settings, adapted, self._importance, self._share)
+        shared = tuple(layer in self._share for layer in range(self._parts.num_layers))
         word = Word(done.steps, done.num_samples, done.active, shared, trial)
         self._mine = Contribution(word, {name: state[name] for name in self._parts.sent(word)})
 
@@ -128,6 +133,9 @@ class DropPeft:
         self._take_in(swap.closed, brought)
         return {
             "mean_depth": self._depth,
+            "shared_layers": float(
+                len(self._parts.adapted if self._share is None else self._share)
+            ),
             "contributors": float(len(brought)),
             "refused": float(_num_published(swap.closed) - len(brought)),
         }
@@ -143,9 +151,22 @@ class DropPeft:
             self._configurator.note(closed.round, trials(closed, self._parts))
 
     def _personal(self) -> Tensors:
-        """Tensors that stay with this peer."""
-        own = {} if self._parts.head_travels else self._read()
-        return {name: own[name] for name in own if self._parts.layer_of[name] is None}
+        """Tensors that stay with this peer: of the layers that it does not share, once it has trained, and
+        the head's if they do not travel."""
+        everything = self._parts.adapted
+        kept = everything - (everything if self._share is None else self._share)
+        own = self._read() if self._has_own else {}
+        return {
+            name: own[name]
+            for name in own
+            if (layer := self._parts.layer_of[name]) in kept
+            or (layer is None and not self._parts.head_travels)
+        }
+
+    @property
+    def _has_own(self) -> bool:
+        """Whether anything may be personal in this run."""
+        return self._settings.share is not Share.ALL or not self._parts.head_travels
 
     def catch_up(self, history: Iterable[ClosedRound], fetch: Fetch) -> None:
         """Average the newest rounds again."""
@@ -196,8 +217,9 @@ class DropPeft:
             "members": list(self._members),
             "pulls": self._configurator.state() if self._configurator else [],
             # Where nothing is personal, the shared state is the model's own.
-            "shared": None if self._parts.head_travels else _tensors(self._shared),
-            "importance": self._importance,
+            "shared": _tensors(self._shared) if self._has_own else None,
+            "importance": None if self._importance is None else list(self._importance),
+            "share": None if self._share is None else sorted(self._share),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -206,7 +228,10 @@ class DropPeft:
             self._configurator.load(state.get("pulls", ()))
         shared = state.get("shared")
         self._shared = self._read() if shared is None else {n: t.numpy() for n, t in shared.items()}
-        self._importance, self._mine = state.get("importance"), None
+        importance, share = state.get("importance"), state.get("share")
+        self._importance = None if importance is None else tuple(importance)
+        self._share = None if share is None else frozenset(share)
+        self._mine = None
 
 
 def _num_published(closed: ClosedRound) -> int:

@@ -42,6 +42,13 @@ class Weighting(StrEnum):
     SAMPLES = "Samples"
 
 
+class Share(StrEnum):
+    ALL = "All"
+    LOW = "Low"
+    HIGH = "High"
+    FIXED_BOTTOM = "FixedBottom"
+
+
 class Head(StrEnum):
     SHARED = "Shared"
     PERSONAL = "Personal"
@@ -106,6 +113,17 @@ class Settings(MethodSettings):
             ),
             "arms: one is above maxDropRate; lower it",
         ),
+        Check(
+            "!has(self.sharedLayers) || self.share != 'All'",
+            lambda settings: settings.shared_layers is None or settings.share is not Share.ALL,
+            "sharedLayers: goes with share Low, High or FixedBottom; remove it or set share",
+        ),
+        Check(
+            "double(self.importanceMemory) < 1.0",
+            lambda settings: float(settings.importance_memory) < 1,
+            "importanceMemory: nothing new would be learned; write less than 1",
+        ),
+        _is_share("maxShareChange", "max_share_change"),
         _is_share("exploration", "exploration"),
         _is_share("explorationDecay", "exploration_decay"),
         _is_share("leastExploration", "least_exploration"),
@@ -186,6 +204,24 @@ class Settings(MethodSettings):
     head: Head = Field(
         default=Head.SHARED,
         description="Personal: a classifier's head stays with its peer and does not travel.",
+    )
+    share: Share = Field(
+        default=Share.ALL,
+        description="Layers whose tensors are averaged; the others stay with their peer. Low: those with the "
+        "smallest gradients on the peer's data, on which peers agree; High: the largest; FixedBottom: the first.",
+    )
+    shared_layers: int | None = Field(
+        default=None,
+        ge=0,
+        le=10_000,
+        description="How many layers a peer shares, unless All. Default half of those that are trained.",
+    )
+    importance_memory: Decimal = Field(
+        default="0.5",
+        description="How much of a layer's importance is that of earlier rounds.",
+    )
+    max_share_change: Decimal = Field(
+        default="0.25", description="Share of the shared layers that may change in a round."
     )
     configurator: Configurator = Field(
         default=Configurator.OFF,
