@@ -176,6 +176,16 @@ def test_a_run_that_is_not_over_is_replayed_as_far_as_its_archive(
     assert said[-1] == "nothing was published after this round to compare with"
 
 
+def test_a_run_that_was_stopped_when_all_was_trained_is_published_with_its_log(
+    tmp_path: Path, model: Path, data: Path
+) -> None:
+    waits = {"periodRounds": 3, "gate": {"tolerance": "10", "approval": "Manual"}}
+    stopped_at(a_crew(tmp_path, model, data, evaluation=waits), ROUNDS)
+    assert not (tmp_path / "store" / "job" / "adapters").exists()
+    a_crew(tmp_path, model, data).run()
+    assert f"published after round {ROUNDS}" in replayed(f"file://{tmp_path}/store/job")[1][-1]
+
+
 def test_rounds_that_a_resumed_run_gave_up_are_not_replayed(
     tmp_path: Path, model: Path, data: Path
 ) -> None:

@@ -27,6 +27,7 @@ class Archiving:
     classes: tuple[str, ...]
     identity: Identity
     exchange: Exchange
+    segment_bytes: int = SEGMENT_BYTES
 
     def keep(self) -> ArchiveRef | None:
         """See that all closed rounds are in the archive; None if no round is. Raises ``StoreError``.
@@ -34,9 +35,13 @@ class Archiving:
         An archive ends where a round closed, so that all who lead write the same.
         """
         state, store = self.exchange.state, self.store.within(PATIENCE_SECONDS)
-        if state.start is None or not state.closed:
+        if state.start is None:
             return None
-        found, end = archive.newest(store, self.job.run), state.closed[-1].position
+        found = archive.newest(store, self.job.run)
+        if not state.closed:
+            # A run that went on when all was trained: the log before this one is the whole.
+            return found.ref if found and found.archive.rounds == state.round else None
+        end = state.closed[-1].position
         logs = found.archive.logs if found else ()
         ours = logs[-1] if logs and self._is_ours(logs[-1], end) else None
         if found is not None and ours is not None and ours.next >= end:
@@ -63,7 +68,9 @@ class Archiving:
 
     def _grown(self, ours: LogPart | None, start: Start, end: int) -> tuple[LogPart, bytes]:
         """The log up to ``end``, and the frames of its last segment, which are to be written."""
-        sealed = _sealed(ours.segments) if ours else ()
+        sealed = (
+            tuple(s for s in ours.segments if s.size_bytes >= self.segment_bytes) if ours else ()
+        )
         tail = self.exchange.tail(sealed[-1].next if sealed else 0, end)
         sha256 = digest(tail.frames)
         key = f"{ARCHIVE}/{self.job.run}/{sha256[:16]}.log"
@@ -86,10 +93,6 @@ class Archiving:
         except (Damaged, NotFound) as error:
             _logger.warning("the archive cannot say what this log began from: %s", error)
             return None
-
-
-def _sealed(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
-    return tuple(segment for segment in segments if segment.size_bytes >= SEGMENT_BYTES)
 
 
 def _needed(logs: tuple[LogPart, ...], start: Start) -> tuple[LogPart, ...]:
