@@ -18,6 +18,7 @@ from hub_certificates import HUB_NAME, Authority
 
 from haversack_trainer.contract.membership import Identity, Join, Start
 from haversack_trainer.contract.records import Kind
+from haversack_trainer.exchange.carrier import Carrier
 from haversack_trainer.exchange.http import HttpExchange
 from haversack_trainer.exchange.wire import Line, client_context
 from haversack_trainer.hub.serve import HubSettings, RunningHub, running
@@ -97,7 +98,9 @@ class HubThread:
     def lose_disk(self) -> None:
         shutil.rmtree(self.folder)
 
-    def exchange(self, peer: int, *, port: int | None = None) -> HttpExchange:
+    def exchange(
+        self, peer: int, *, port: int | None = None, carrier: Carrier | None = None
+    ) -> HttpExchange:
         """A peer's exchange, not joined; closed with the harness."""
         exchange = HttpExchange(
             f"https://127.0.0.1:{port or self.port}",
@@ -106,13 +109,16 @@ class HubThread:
             run=self.run,
             me=peer,
             poll_seconds=2.0,
+            carrier=carrier,
         )
         self._stack.callback(exchange.close)
         return exchange
 
-    def joined(self, *peers: int) -> list[HttpExchange]:
+    def joined(
+        self, *peers: int, carriers: Callable[[int], Carrier | None] = lambda _: None
+    ) -> list[HttpExchange]:
         """Exchanges that have joined; the lowest has written START."""
-        exchanges = [self.exchange(peer) for peer in peers]
+        exchanges = [self.exchange(peer, carrier=carriers(peer)) for peer in peers]
         for exchange in exchanges:
             exchange.join(a_join(f"first-{exchange.me}"))
         exchanges[0].append(Kind.START, 0, json_of(Start()))

@@ -31,6 +31,12 @@ _DIFFERENCES_ONLY: Final[tuple[dict[str, Any], ...]] = (
 
 METHOD_CASES: Final = (
     Case(
+        "nothing to send from pod to pod",
+        {"spec.network.bulk": "Direct", "spec.method.type": "DecLoRA"},
+        {"spec.network.bulk": "Direct", "spec.method.type": "SPSA"},
+        "network.bulk: SPSA sends nothing beside the log",
+    ),
+    Case(
         "SPSA with dropout",
         {"spec.method.type": "SPSA", "spec.adapter.lora.dropout": "0.00"},
         {"spec.method.type": "SPSA", "spec.adapter.lora.dropout": "0.05"},

@@ -20,12 +20,14 @@ from haversack_trainer.config import PeerConfig
 from haversack_trainer.contract.cards import METHODS
 from haversack_trainer.contract.jobfile import JobFile
 from haversack_trainer.exchange.base import Exchange, Refused, Stop, Stopped, Superseded
+from haversack_trainer.exchange.direct import Direct
 from haversack_trainer.exchange.memory import MemoryExchange, MemoryLog
 from haversack_trainer.main.material import prepare
 from haversack_trainer.main.peer import compose
 
 RUN = "ns.job.12345678"
 LEASE_SECONDS = 3.0
+PATIENCE_SECONDS = 2.0
 
 
 class Killed(Exception):
@@ -78,9 +80,13 @@ class Memory:
 @dataclass
 class Http:
     hub: HubThread
+    is_direct: bool = False
 
     def exchange(self, peer: int) -> Exchange:
-        return self.hub.exchange(peer)
+        carrier = (
+            Direct("127.0.0.1", peer, LEASE_SECONDS, PATIENCE_SECONDS) if self.is_direct else None
+        )
+        return self.hub.exchange(peer, carrier=carrier)
 
     def bury(self, peer: int, exchange: Exchange) -> None:
         exchange.close()
@@ -103,12 +109,20 @@ def memory(_: Path) -> Iterator[Transport]:
 
 
 @contextmanager
-def http(folder: Path) -> Iterator[Transport]:
+def http(folder: Path) -> Iterator[Http]:
     with HubThread(folder, Authority(folder / "tls", RUN), lease_seconds=LEASE_SECONDS) as hub:
         yield Http(hub)
 
 
-TRANSPORTS: dict[str, Callable[[Path], Any]] = {"memory": memory, "http": http}
+@contextmanager
+def direct(folder: Path) -> Iterator[Transport]:
+    """The log over the hub, blobs from peer to peer."""
+    with http(folder) as transport:
+        transport.is_direct = True
+        yield transport
+
+
+TRANSPORTS: dict[str, Callable[[Path], Any]] = {"memory": memory, "http": http, "direct": direct}
 
 
 def a_model(folder: Path) -> Path:

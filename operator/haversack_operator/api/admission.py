@@ -10,7 +10,7 @@ from typing import Final
 from haversack_operator.api.job import MAX_NAME_LENGTH, NAME_PATTERN, NAME_WORDS
 from haversack_trainer.contract.base import cel
 
-_IMMUTABLE: Final = ("model", "dataset", "adapter", "method", "training", "storage")
+_IMMUTABLE: Final = ("model", "dataset", "adapter", "method", "training", "network", "storage")
 _REPLICAS: Final = ".pools.map(pool, pool.peers.replicas).sum()"
 
 JOB_ADMISSION: Final[tuple[tuple[str, dict[str, str]], ...]] = (

@@ -14,6 +14,7 @@ from haversack_trainer.contract.spec import (
     DatasetSpec,
     EvaluationSpec,
     ModelSpec,
+    NetworkSpec,
     StorageSpec,
     TrainingSpec,
 )
@@ -204,7 +205,7 @@ class Reporting(Frozen):
 
 
 class JobSpec(Frozen):
-    """Desired state. Model, dataset, adapter, method, training and storage are immutable: make a new job instead."""
+    """Desired state. Model, dataset, adapter, method, training, network and storage are immutable: make a new job instead."""
 
     suspend: bool = Field(default=False, description="True: save a checkpoint and stop all peers.")
     active_deadline_seconds: int | None = Field(
@@ -242,6 +243,7 @@ class JobSpec(Frozen):
     network_policy: NetworkPolicySpec = Field(
         default=NetworkPolicySpec(), description="Isolation of the run log."
     )
+    network: NetworkSpec = Field(default=NetworkSpec(), description="How peers' bytes travel.")
     storage: StorageSpec = Field(description="Where adapters, checkpoints and reports go.")
     checkpoint: CheckpointSpec = Field(
         default=CheckpointSpec(), description="How often state is saved."

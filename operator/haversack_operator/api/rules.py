@@ -65,6 +65,15 @@ def _deterministic(card: MethodCard) -> Rule:
     )
 
 
+def _relayed(card: MethodCard) -> Rule:
+    return Rule(
+        "spec",
+        f"self.network.bulk != 'Direct' || '{card.type}' != self.method.type",
+        lambda spec: not spec.network.is_direct or card.type != spec.method.get("type"),
+        f"network.bulk: {card.type} sends nothing beside the log that could go from pod to pod; write Relay",
+    )
+
+
 _ADDRESSES: Final = (
     _address("spec.model"),
     _address("spec.dataset"),
@@ -132,6 +141,7 @@ _TRAINING: Final = (
         "microBatchSize: may not exceed batchSize; lower it or raise batchSize",
     ),
     *(_deterministic(card) for card in METHODS.values() if card.forbids_dropout),
+    *(_relayed(card) for card in METHODS.values() if not card.sends_blobs),
 )
 
 _POOLS: Final = (

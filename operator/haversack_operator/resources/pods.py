@@ -51,8 +51,14 @@ def peer_pod(job: Job, place: Assignment, attempt: int, settings: PodSettings) -
     )
     container["env"].append(_field_variable(env.NODE, "spec.nodeName"))
     container["resources"] = _peer_resources(pool)
+    if job.spec.network.is_direct:
+        container["env"].append(_field_variable(env.ADDRESS, "status.podIP"))
     spec = _pod_spec(job, container, peer_name(place.peer), tuple(pool.tolerations))
     spec["affinity"] = _pinned_to(place.node)
+    if job.spec.network.is_direct:
+        first, last = env.GROUP_PORTS
+        ports = {"name": "net.ipv4.ip_local_port_range", "value": f"{first} {last}"}
+        spec["securityContext"]["sysctls"] = [ports]
     if pool.node_selector:
         spec["nodeSelector"] = dict(pool.node_selector)
     if pool.runtime_class_name is not None:

@@ -10,7 +10,7 @@ from haversack_operator.api.parse import method_choice
 from haversack_operator.api.plan import PlannedPeer, PlanSpec
 from haversack_operator.cluster.base import Manifest
 from haversack_operator.snapshot import Job, PlanView, Role
-from haversack_trainer.contract.environment import HUB_PORT
+from haversack_trainer.contract.environment import GROUP_PORTS, HUB_PORT
 from haversack_trainer.contract.jobfile import JobFile
 
 JOB_FILE_KEY: Final = "job.json"
@@ -29,6 +29,7 @@ def job_file(job: Job) -> JobFile:
         adapter=spec.adapter,
         method=method_choice(spec),
         training=spec.training,
+        network=spec.network,
         storage=spec.storage,
         checkpoint=spec.checkpoint,
         evaluation=spec.evaluation,
@@ -98,11 +99,15 @@ def _service(job: Job) -> Manifest:
 
 
 def _network_policy(job: Job) -> Manifest:
-    """Only the job's own pods and the operator reach its pods, and only the run log's port."""
-    sources: list[dict[str, Any]] = [
-        {"podSelector": {"matchLabels": {names.LABEL_JOB: job.name}}},
-        {"namespaceSelector": {}, "podSelector": {"matchLabels": OPERATOR_LABELS}},
-    ]
+    """Only the job's own pods and the operator reach its pods, and only the run log's port; where blobs go from
+    pod to pod, peers reach peers, too."""
+    own: dict[str, Any] = {"podSelector": {"matchLabels": {names.LABEL_JOB: job.name}}}
+    operator = {"namespaceSelector": {}, "podSelector": {"matchLabels": OPERATOR_LABELS}}
+    ingress = [{"from": [own, operator], "ports": [{"port": "log", "protocol": "TCP"}]}]
+    if job.spec.network.is_direct:
+        first, last = GROUP_PORTS
+        ports = [{"port": first, "endPort": last, "protocol": "TCP"}]
+        ingress.append({"from": [own], "ports": ports})
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -110,6 +115,6 @@ def _network_policy(job: Job) -> Manifest:
         "spec": {
             "podSelector": {"matchLabels": {names.LABEL_JOB: job.name}},
             "policyTypes": ["Ingress"],
-            "ingress": [{"from": sources, "ports": [{"port": "log", "protocol": "TCP"}]}],
+            "ingress": ingress,
         },
     }

@@ -145,6 +145,31 @@ def test_everything_belongs_to_the_job_and_does_not_hold_up_its_deletion() -> No
         assert owner["blockOwnerDeletion"] is False
 
 
+def test_from_pod_to_pod_peers_reach_one_another_on_known_ports() -> None:
+    first, last = environment.GROUP_PORTS
+    direct, relay = a_job(network={"bulk": "Direct"}), a_job()
+    (address,) = (
+        one for one in container(peer(direct))["env"] if one["name"] == environment.ADDRESS
+    )
+    assert address["valueFrom"] == {"fieldRef": {"fieldPath": "status.podIP"}}
+    assert peer(direct)["spec"]["securityContext"]["sysctls"] == [
+        {"name": "net.ipv4.ip_local_port_range", "value": f"{first} {last}"}
+    ]
+    assert environment.ADDRESS not in env(peer(relay))
+    assert "sysctls" not in peer(relay)["spec"]["securityContext"]
+    assert "sysctls" not in hub_pod(direct, 0, SETTINGS)["spec"]["securityContext"]
+
+    def ingress(job: Job) -> list[dict[str, Any]]:
+        (policy,) = (body for body in shared_objects(job) if body["kind"] == "NetworkPolicy")
+        found: list[dict[str, Any]] = policy["spec"]["ingress"]
+        return found
+
+    assert ingress(direct)[:1] == ingress(relay)
+    (more,) = ingress(direct)[1:]
+    assert more["from"] == ingress(relay)[0]["from"][:1]
+    assert more["ports"] == [{"port": first, "endPort": last, "protocol": "TCP"}]
+
+
 def test_without_a_network_policy_none_is_made() -> None:
     kinds = [body["kind"] for body in shared_objects(a_job(networkPolicy={"enabled": False}))]
     assert kinds == ["ConfigMap", "Service"]

@@ -52,6 +52,13 @@ def refused(environ: dict[str, str]) -> str:
     return str(caught.value)
 
 
+def test_from_pod_to_pod_a_peer_needs_an_address(tmp_path: Path) -> None:
+    job = job_with("network.bulk", "Direct")
+    assert load_peer(environment(tmp_path, job, **{env.ADDRESS: "10.0.0.7"})).address == "10.0.0.7"
+    assert refused(environment(tmp_path, job)) == f"{env.ADDRESS} is not set; set it"
+    assert load_peer(environment(tmp_path)).address == ""
+
+
 def test_a_peer_reads_job_method_and_place(tmp_path: Path) -> None:
     config = load_peer(
         environment(
@@ -151,7 +158,7 @@ def test_a_missing_job_file_is_named(tmp_path: Path) -> None:
     ("path", "value", "words"),
     [
         ("method.type", "DecLora", ["method.type 'DecLora' is not known", "did you mean DecLoRA?"]),
-        ("method.type", "XYZ", ["known are DecLoRA, FlexDeMo, SPSA"]),
+        ("method.type", "XYZ", ["known are DecLoRA, DropPEFT, FlexDeMo, SPSA"]),
         (
             "method.settings",
             {"localStep": 3},

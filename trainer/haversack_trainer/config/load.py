@@ -38,6 +38,8 @@ class PeerConfig:
     tls_dir: Path
     work_dir: Path
     cache_dir: Path
+    address: str = ""
+    """Where other peers reach this one, if blobs go from pod to pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ def load_peer(environ: Mapping[str, str]) -> PeerConfig:
         tls_dir=Path(environ.get(env.TLS_DIR) or env.TLS_MOUNT),
         work_dir=Path(environ.get(env.WORK_DIR) or env.WORK_MOUNT),
         cache_dir=Path(environ.get(env.CACHE_DIR) or env.CACHE_MOUNT),
+        address=_required(environ, env.ADDRESS) if job.network.is_direct else "",
     )
 
 

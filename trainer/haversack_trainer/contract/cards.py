@@ -97,6 +97,8 @@ class MethodCard:
     memory: MemoryModel
     ring_edges: bool
     """True if peers exchange along a graph; False if everybody needs everybody's bytes."""
+    sends_blobs: bool = True
+    """False if all that a peer publishes goes into the log."""
     forbids_dropout: bool = False
     """True if a step must see the same function at every forward pass."""
     common_state: tuple[str, ...] = ()
@@ -174,6 +176,7 @@ METHODS: Final[dict[str, MethodCard]] = {
             needs_backward=False,
             memory=MemoryModel(bytes_per_trainable=12, activation_factor=5, score_copies=0),
             ring_edges=False,
+            sends_blobs=False,
             forbids_dropout=True,
             common_state=("velocity",),
             replica=f"{_HOME}.spsa.replica:Replica",

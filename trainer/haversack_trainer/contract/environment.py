@@ -18,6 +18,8 @@ HUB_URL: Final = "HAVERSACK_HUB_URL"
 """``https://host:port`` of the run log."""
 HUB_NAME: Final = "HAVERSACK_HUB_NAME"
 """Name in the hub's certificate, whatever address it is reached by."""
+ADDRESS: Final = "HAVERSACK_ADDRESS"
+"""Where the other peers reach this one; needed with ``network.bulk: Direct`` only."""
 LISTEN: Final = "HAVERSACK_LISTEN"
 """Hub only: ``address:port`` to listen on."""
 AWAIT_LOG: Final = "HAVERSACK_AWAIT_LOG"
@@ -37,3 +39,6 @@ CLAIM_MOUNT: Final = "/mnt/haversack"
 """``pvc://claim/path`` is mounted at ``/mnt/haversack/claim``."""
 
 HUB_PORT: Final = 8443
+GROUP_PORTS: Final = (40_000, 44_095)
+"""First and last port that peers listen on for one another: their pods' ephemeral ports. gloo asks the kernel for
+one and cannot be told which."""

@@ -8,7 +8,15 @@ from pydantic import Field
 
 from .adapter import AdapterSpec
 from .base import Frozen
-from .spec import CheckpointSpec, DatasetSpec, EvaluationSpec, ModelSpec, StorageSpec, TrainingSpec
+from .spec import (
+    CheckpointSpec,
+    DatasetSpec,
+    EvaluationSpec,
+    ModelSpec,
+    NetworkSpec,
+    StorageSpec,
+    TrainingSpec,
+)
 
 
 class MethodChoice(Frozen):
@@ -30,6 +38,7 @@ class JobFile(Frozen):
     adapter: AdapterSpec = AdapterSpec()
     method: MethodChoice
     training: TrainingSpec = TrainingSpec()
+    network: NetworkSpec = NetworkSpec()
     storage: StorageSpec
     checkpoint: CheckpointSpec = CheckpointSpec()
     evaluation: EvaluationSpec = EvaluationSpec()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from .base import Frozen
 
 
@@ -32,6 +34,8 @@ class Join(Frozen):
     incarnation: str
     """Random, new for each process: a second JOIN of a peer replaces its first process."""
     node: str = ""
+    address: str = Field(default="", max_length=128)
+    """``host:port`` where other members meet it; empty where bulk goes over the hub only."""
 
 
 class CheckpointRef(Frozen):

@@ -52,6 +52,8 @@ class Kind(IntEnum):
     """Body: ``report.Publication`` as JSON. Ends the run, as does a failed verdict."""
     DEADLINE = 10
     """No body. Written by the hub: ``round`` has waited long enough and closes with those who have published."""
+    REGROUP = 11
+    """Body: why, UTF-8. The group that carries ``round``'s blobs broke for this member: the next is another one."""
 
 
 class CorruptRecord(ValueError):

@@ -226,6 +226,27 @@ class StorageSpec(Frozen):
     s3: S3Spec = Field(default=S3Spec(), description="For every s3:// address of the job.")
 
 
+class BulkPath(StrEnum):
+    RELAY = "Relay"
+    DIRECT = "Direct"
+
+
+class NetworkSpec(Frozen):
+    """How peers' bytes travel."""
+
+    bulk: BulkPath = Field(
+        default=BulkPath.RELAY,
+        description="Relay: all bytes of a round go through the hub, over mutual TLS. Direct: for peers of one site, "
+        "whose pods reach one another; their blobs go from pod to pod, checked but not encrypted, to every peer, "
+        "and over the hub where that fails.",
+    )
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether blobs go from pod to pod."""
+        return self.bulk is BulkPath.DIRECT
+
+
 class CheckpointSpec(Frozen):
     """How often the state of the run is saved."""
 

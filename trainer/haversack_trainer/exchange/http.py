@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -19,6 +20,7 @@ from haversack_trainer.contract.report import PeerReport, RunProgress
 from .asking import LOOK_SECONDS, Asker
 from .base import Evicted, ExchangeError, Outgoing, Stop, Stopped, Swap
 from .bulk import Bulk, download
+from .carrier import Carrier, Meeting
 from .feed import POLL_SECONDS, Feed
 from .ledger import Tail
 from .log import ClosedRound, RunState
@@ -54,8 +56,11 @@ class HttpExchange:
         stop: Stop = _never,
         poll_seconds: float = POLL_SECONDS,
         needs_approval: bool = False,
+        carrier: Carrier | None = None,
     ) -> None:
-        """``needs_approval`` as in ``RunState``. Raises ``ExchangeError``."""
+        """``needs_approval`` as in ``RunState``; ``carrier``: what blobs go by as long as it works.
+
+        Raises ``ExchangeError``."""
         client_context(tls_dir)  # Missing files are said now, not at the first request.
         context = partial(client_context, tls_dir)
         self.me = me
@@ -67,11 +72,14 @@ class HttpExchange:
             return Asker(Line(url, hub_name, context), run, self._feed)
 
         self._asker = asker()
-        self._bulk = Bulk(asker, self._feed, self.timing, me)
+        self._carrier = carrier
+        self._bulk = Bulk(asker, self._feed, self.timing, me, carrier)
         self._stop = stop
 
     def join(self, join: Join) -> None:
         self._asker.incarnation = join.incarnation
+        if self._carrier is not None:
+            join = join.model_copy(update={"address": self._carrier.address})
         body = join.model_dump_json(by_alias=True).encode()
         self._bulk.rest()
         self._feed.rest()
@@ -107,25 +115,29 @@ class HttpExchange:
         self.timing.begin()
         with self.timing.waiting():
             record = Record(Kind.PAYLOAD, self.me, round, body_of(outgoing), outgoing.aux)
-            self._look_out(round if outgoing.wants_all else None)
-            if outgoing.blob is None:
+            meeting = self._look_out(round, wants_all=outgoing.wants_all)
+            if outgoing.blob is None and meeting is None:
                 self._asker.post(record, stop)
-            elif len(outgoing.blob) > MAX_BLOB_BYTES:
+            elif len(outgoing.blob or b"") > MAX_BLOB_BYTES:
                 raise ExchangeError(
-                    f"a round's blob is {len(outgoing.blob)} bytes, at most {MAX_BLOB_BYTES}: train fewer weights"
+                    f"a round's blob is {len(outgoing.blob or b'')} bytes, at most {MAX_BLOB_BYTES}: train fewer weights"
                 )
             else:
-                self._bulk.send(record, outgoing.blob)
+                self._bulk.send(record, outgoing.blob, meeting)
 
-    def _look_out(self, wanted: int | None) -> None:
-        """From now on fetch what is announced for this round; some of it may have been already."""
+    def _look_out(self, round: int, *, wants_all: bool) -> Meeting | None:
+        """Who carries this round's blobs. If nobody does and all are wanted, fetch them from the hub as they are
+        announced; some of them may have been already."""
         with self._feed.changed:
             self._absorb()
             self._feed.check()
-            self._bulk.want(wanted)
-            if wanted == self.state.round:
+            meeting = self._carrier.watch(self.state, round) if self._carrier else None
+            fetches = wants_all and meeting is None
+            self._bulk.want(round if fetches else None)
+            if fetches and round == self.state.round:
                 for payload in self.state.open_payloads:
                     self._bulk.announced(payload.peer, payload.body)
+        return meeting
 
     def collect(self, round: int, stop: Stop) -> Swap:
         with self.timing.waiting():
@@ -136,7 +148,13 @@ class HttpExchange:
         closed = self.state.closed_round(round)
         if closed is None or not closed.concerns(self.me):
             raise Evicted(f"round {round} closed without peer {self.me}: it must join again")
+        if self.state.pending or self._has_newcomers(closed):
+            self._bulk.bring()
         return Swap(closed, self.me, partial(self._take_up, closed))
+
+    def _has_newcomers(self, closed: ClosedRound) -> bool:
+        newer = takewhile(lambda it: it.position >= closed.position, reversed(self.state.history))
+        return any(change.joined for change in newer)
 
     def _take_up(self, closed: ClosedRound, peer: int) -> bytes:
         with self.timing.waiting():
@@ -148,7 +166,8 @@ class HttpExchange:
             return own
         if (coming := self._bulk.coming(digest)) is not None:
             return self._result(coming, self._stop)
-        recent = closed.round >= self.state.round - _RECENT_ROUNDS
+        # What was held back from the hub is brought there for a newcomer, older ones, too.
+        recent = self._carrier is not None or closed.round >= self.state.round - _RECENT_ROUNDS
         what = f"the blob of peer {peer} for round {closed.round}"
         blob = download(self._asker, digest, what, self._stop, patient=recent)
         self.timing.arrived()

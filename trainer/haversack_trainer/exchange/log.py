@@ -13,6 +13,7 @@ Rules (architecture, section 5):
   members, the others are said to have missed it and stay in the view.
 * A PAYLOAD of a peer that missed its round, at most ``MAX_LATE_ROUNDS`` ago, is attached to the open round as
   late, under its own round; once for each peer and round. It goes if its peer leaves before that round closes.
+* REGROUP says that the open round's blobs could not be carried by its group (``grouping``).
 * If the view empties, the pending peers form the view and the round starts over, without its old payloads.
   If nobody is pending, the next JOIN forms the view at once.
 * A second PAYLOAD of a peer for the same round, or any other for another round than the open one, is ignored.
@@ -32,6 +33,7 @@ from haversack_trainer.contract.membership import CheckpointRef, Identity, Join,
 from haversack_trainer.contract.records import HUB, MAX_LATE_ROUNDS, OPERATOR, Kind, Record
 from haversack_trainer.contract.report import Evaluation, Publication, Verdict
 
+from .grouping import Grouping
 from .rounds import ClosedRound, Late, MembershipChange, Payload
 
 __all__ = ["ClosedRound", "Late", "MembershipChange", "Payload", "RunState"]
@@ -71,6 +73,10 @@ class RunState:
     history: list[MembershipChange] = field(default_factory=list)
     num_unreadable: int = 0
     """Records whose body could not be parsed. They count as records and change nothing else."""
+    grouping: Grouping = field(default_factory=Grouping)
+    """Who may carry the open round's blobs among themselves."""
+    is_group_broken: bool = False
+    """Somebody said so in the open round."""
     _open: dict[int, Payload] = field(default_factory=dict)
     _late: list[Late] = field(default_factory=list)
     _missed: set[tuple[int, int]] = field(default_factory=set)
@@ -94,6 +100,11 @@ class RunState:
     def has_published(self, peer: int) -> bool:
         """Whether ``peer`` has published for the open round."""
         return peer in self._open
+
+    @property
+    def is_group_whole(self) -> bool:
+        """Whether the open round's group is still all there, as far as the log tells."""
+        return not self.is_group_broken and len(self.history) == self.grouping.num_changes
 
     def may_come_late(self, round: int, peer: int) -> bool:
         """Whether ``peer`` missed ``round`` and may still publish for it."""
@@ -160,6 +171,8 @@ class RunState:
                 self._start(record)
             case Kind.APPROVAL:
                 self._approve(record)
+            case Kind.REGROUP:
+                self._regroup(record)
             case _:
                 self._hear_leader(record)
 
@@ -212,6 +225,12 @@ class RunState:
         entering, self.pending = self.pending, ()
         for peer in entering:
             self._enter(peer)
+        self._open_round()
+
+    def _open_round(self) -> None:
+        num_changes, broken = len(self.history), self.is_group_broken
+        self.grouping = self.grouping.opened(self.round, self.view, num_changes, broken=broken)
+        self.is_group_broken = False
 
     def _enter(self, peer: int) -> None:
         self.view = tuple(sorted({*self.view, peer}))
@@ -228,6 +247,7 @@ class RunState:
         self.joins[record.peer] = join
         if self.start is None or not self.view:
             self._enter(record.peer)
+            self._open_round()
         else:
             self.pending = tuple(sorted({*self.pending, record.peer}))
 
@@ -250,6 +270,12 @@ class RunState:
         if self.start is not None or record.peer != self.leader:
             return
         self.start, self.round, self.checkpoint = start, start.round, start.checkpoint
+        self._open_round()
+
+    def _regroup(self, record: Record) -> None:
+        record.body.decode()
+        if record.round == self.round and record.peer in self.view:
+            self.is_group_broken = True
 
     def _checkpoint(self, record: Record) -> None:
         ref = CheckpointRef.model_validate_json(record.body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
 from contextlib import closing
@@ -14,6 +15,8 @@ from haversack_trainer.config import PeerConfig
 from haversack_trainer.contract.report import PeerReport
 from haversack_trainer.data import Batches
 from haversack_trainer.exchange.base import Exchange, Stop
+from haversack_trainer.exchange.carrier import GroupError
+from haversack_trainer.exchange.direct import Direct
 from haversack_trainer.exchange.http import HttpExchange
 from haversack_trainer.loop import Peer, Seat
 from haversack_trainer.loop.archiving import Archiving
@@ -34,6 +37,8 @@ from .machine import set_up_torch
 from .material import Material, prepare
 from .room import room_for
 
+_logger = logging.getLogger(__name__)
+
 
 def run_peer(config: PeerConfig, environ: Mapping[str, str], stop: Stop) -> None:
     """Train until the run is over. Raises what ``endings`` knows."""
@@ -48,9 +53,26 @@ def run_peer(config: PeerConfig, environ: Mapping[str, str], stop: Stop) -> None
         me=config.peer,
         stop=stop,
         needs_approval=config.job.evaluation.gate.needs_approval,
+        carrier=_carrier(config),
     )
     with closing(exchange):
         compose(config, material, exchange, stop).run()
+
+
+def _carrier(config: PeerConfig) -> Direct | None:
+    """The way from pod to pod, if the job asks for it and it can be had. Without, the hub stands in."""
+    job = config.job
+    if not job.network.is_direct:
+        return None
+    lease_seconds, patience = (
+        float(job.heartbeat_timeout_seconds),
+        job.training.round_deadline_seconds,
+    )
+    try:
+        return Direct(config.address, config.peer, lease_seconds, patience)
+    except GroupError as error:
+        _logger.warning("network.bulk Direct is not to be had, blobs go over the hub: %s", error)
+        return None
 
 
 def compose(config: PeerConfig, material: Material, exchange: Exchange, stop: Stop) -> Peer:
