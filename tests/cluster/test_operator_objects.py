@@ -10,6 +10,7 @@ from job_cases import BASE
 from operator_process import OperatorProcess
 from operator_world import World, wait_for
 
+from haversack_trainer.contract.environment import GROUP_PORTS
 from haversack_trainer.contract.jobfile import JobFile
 
 pytestmark = pytest.mark.cluster
@@ -42,6 +43,18 @@ def test_everything_a_job_needs_is_made(world: World) -> None:
     assert names == {"ca", "hub", "operator", "peer-0", "peer-1"}
     plan = world.get("FineTunePlan", "full-plan-1") or {}
     assert [row["peer"] for row in plan["spec"]["peers"]] == [0, 1]
+
+
+def test_pods_that_reach_one_another_are_restricted_too(world: World) -> None:
+    world.add_job("direct", BASE, network={"bulk": "Direct"})
+    pods = world.wait_pods("direct", "direct--cpu-0-0", "direct--cpu-1-0")
+    first, last = GROUP_PORTS
+    for pod in pods.values():
+        (ports,) = pod["spec"]["securityContext"]["sysctls"]
+        assert ports["value"] == f"{first} {last}"
+    policy = world.get("NetworkPolicy", "direct") or {}
+    (_, between) = policy["spec"]["ingress"]
+    assert [(port["port"], port["endPort"]) for port in between["ports"]] == [(first, last)]
 
 
 def test_a_job_gets_ready_and_nothing_of_kopf_is_written(
