@@ -109,6 +109,10 @@ class CannotCatchUp(Exception):
     """The history at hand is not enough to join; the loop falls back to the newest checkpoint."""
 
 
+class NoConsensus(Exception):
+    """This peer is not in step and cannot say what the run's adapter is; another one can, or this one later."""
+
+
 class Method(Protocol):
     """One of the ways to train together. Built as ``factory(settings, peer, seed, model, batches)``."""
 
@@ -136,7 +140,7 @@ class Method(Protocol):
 
     def consensus(self, closed: ClosedRound, fetch: Fetch, /) -> dict[str, Tensor]:
         """The run's adapter after ``closed``: what is evaluated and published. Same keys as
-        ``model.trainable_state()``."""
+        ``model.trainable_state()``. Raises ``CannotCatchUp``, ``NoConsensus``."""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything beyond the adapter's tensors that resuming needs (optimizer, momentum)."""

@@ -12,7 +12,7 @@ from toys import ToyBatches, ToyModel, ToyNetwork
 
 from haversack_trainer.exchange.base import Evicted, ExchangeError, Outgoing, Swap
 from haversack_trainer.exchange.log import ClosedRound
-from haversack_trainer.method import Unsuited
+from haversack_trainer.method import CannotCatchUp, NoConsensus, Unsuited
 from haversack_trainer.methods.flexdemo.method import FlexDeMo
 from haversack_trainer.methods.flexdemo.settings import Scheme, Settings, Update
 from haversack_trainer.methods.flexdemo.word import Saying, Word
@@ -298,3 +298,18 @@ def test_half_precision_is_refused_without_sharding() -> None:
     model.head.data = model.head.data.bfloat16()
     with pytest.raises(Unsuited, match=r"needs trainable tensors in fp32, head is torch\.bfloat16"):
         FlexDeMo(FAST, 0, SEED, model, ToyBatches())
+
+
+def test_a_peer_that_is_not_in_step_does_not_say_what_the_adapter_is() -> None:
+    network, peers = ToyNetwork(), {n: Peer(n) for n in (1, 2)}
+    train(network, peers, range(3))
+    peers[0] = Peer(0)
+    train(network, peers, range(3, 4))
+    closed = network.history[-1]
+    adapters = [peers[n].method.consensus(closed, network.fetch) for n in (1, 2)]
+    assert all(torch.equal(adapters[0][name], adapters[1][name]) for name in adapters[0])
+    with pytest.raises(NoConsensus):
+        peers[0].method.consensus(closed, network.fetch)
+    alone = ClosedRound(3, (0,), closed.payloads[:1], 1)
+    with pytest.raises(CannotCatchUp):
+        Peer(0).method.consensus(alone, network.fetch)

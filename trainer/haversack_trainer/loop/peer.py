@@ -26,7 +26,7 @@ from haversack_trainer.exchange.base import (
     Swap,
 )
 from haversack_trainer.exchange.log import RunState
-from haversack_trainer.method import CannotCatchUp, Method, Trainee
+from haversack_trainer.method import CannotCatchUp, Method, NoConsensus, Trainee
 from haversack_trainer.objects.base import StoreError
 
 from .archiving import Archiving
@@ -72,6 +72,7 @@ class Peer:
         self._rounds = seat.job.training.rounds
         self._fresh = Snapshot.of(0, seat.model, seat.method, after=None)
         self._snapshot = self._fresh
+        self._has_stepped_down = False
         self._backoff = Backoff(most_seconds=_MAX_PAUSE_SECONDS)
 
     def run(self) -> None:
@@ -100,8 +101,8 @@ class Peer:
             if not is_over(seat.exchange.state, self._rounds):
                 self._adopt_state()
                 self._train()
-                seat.finish.run(self._load_consensus)
-        except (Evicted, Stale) as eviction:
+                seat.finish.run(self._load_last_consensus)
+        except (Evicted, Stale, NoConsensus) as eviction:
             _logger.warning("%s", eviction)
             return False
         return True
@@ -187,15 +188,18 @@ class Peer:
         """Evaluate and save where this round asks for it."""
         job = self._seat.job
         is_leader = self._seat.exchange.state.leader == self._seat.exchange.me
-        if is_leader and done % job.evaluation.period_rounds == 0:
-            self._evaluate(done)
-        if done % job.checkpoint.period_rounds == 0 or done == self._rounds:
-            self._save(is_leader=is_leader)
+        try:
+            if is_leader and done % job.evaluation.period_rounds == 0:
+                self._evaluate(done)
+            if done % job.checkpoint.period_rounds == 0 or done == self._rounds:
+                self._save(is_leader=is_leader)
+        except NoConsensus as error:
+            _logger.warning("nothing is evaluated or saved after round %d: %s", done, error)
 
     def _evaluate(self, done: int) -> None:
         seat = self._seat
-        seat.recorder.state(PeerState.EVALUATING)
         self._load_consensus()
+        seat.recorder.state(PeerState.EVALUATING)
         evaluation = seat.judge.evaluation(done)
         seat.model.load_trainable_state(self._snapshot.tensors)
         self._say(Kind.EVALUATION, done, evaluation)
@@ -240,6 +244,18 @@ class Peer:
     def _load_consensus(self) -> None:
         self._seat.model.load_trainable_state(self._consensus())
 
+    def _load_last_consensus(self) -> None:
+        """One who does not know the run's adapter lets another one finish, by joining again; once only:
+        there may be nobody left who does."""
+        try:
+            self._load_consensus()
+        except NoConsensus as error:
+            if not self._has_stepped_down:
+                self._has_stepped_down = True
+                raise
+            _logger.warning("this peer's own adapter is all that is left: %s", error)
+            self._seat.model.load_trainable_state(self._snapshot.tensors)
+
     def _save_and_leave(self) -> None:
         """SIGTERM: keep the last whole round. What does not work any more is said and left."""
         seat, state = self._seat, self._seat.exchange.state
@@ -250,6 +266,6 @@ class Peer:
             self._snapshot.restore(seat.model, seat.method, self._fresh)
             try:
                 self._save(is_leader=state.leader == seat.exchange.me)
-            except ExchangeError as error:
+            except (ExchangeError, NoConsensus) as error:
                 _logger.warning("no checkpoint on leaving: %s", error)
         seat.exchange.leave("stopped")

@@ -18,7 +18,15 @@ from torch import Tensor
 
 from haversack_trainer.exchange.base import ExchangeError, Outgoing, Swap
 from haversack_trainer.exchange.log import ClosedRound
-from haversack_trainer.method import Batches, Fetch, StepResult, Trainee, dropout_seed
+from haversack_trainer.method import (
+    Batches,
+    CannotCatchUp,
+    Fetch,
+    NoConsensus,
+    StepResult,
+    Trainee,
+    dropout_seed,
+)
 
 from .engine import Engine, OneProcess
 from .options import Options
@@ -175,9 +183,13 @@ class FlexDeMo:
             self._follow(closed, after, lambda peer, closed=closed: fetch(closed, peer))  # type: ignore[misc]  # mypy cannot infer the default's type
         self._giver = standings[-1].giver
 
-    def consensus(self, _closed: ClosedRound, _fetch: Fetch) -> dict[str, Tensor]:
-        """Everybody's state is the consensus."""
-        return self._model.trainable_state()
+    def consensus(self, closed: ClosedRound, _fetch: Fetch) -> dict[str, Tensor]:
+        """The state of everybody who is in step."""
+        if self._round == closed.round + 1:
+            return self._model.trainable_state()
+        if {self._peer} >= set(standing(closed).sound):
+            raise CannotCatchUp(f"no other peer is in step after round {closed.round}")
+        raise NoConsensus(f"this peer waits for the others' state after round {closed.round}")
 
     def state_dict(self) -> dict[str, Any]:
         ahead = None

@@ -1,0 +1,49 @@
+"""A leader that is not in step with the others: it neither saves nor publishes what it takes for the adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from run_harness import Crew, PeerThread
+
+from haversack_trainer.method import Method, NoConsensus
+
+
+class OutOfStep:
+    """A method that never knows the run's adapter."""
+
+    def __init__(self, method: Method) -> None:
+        self._method = method
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._method, name)
+
+    def consensus(self, *_: Any) -> Any:
+        raise NoConsensus("this peer waits for the others' state")
+
+
+def put_out_of_step(peer: PeerThread) -> None:
+    seat = peer._peer._seat
+    peer._peer._seat = replace(seat, method=OutOfStep(seat.method))
+
+
+def test_another_peer_finishes_the_run(crew: Callable[..., Crew]) -> None:
+    pair = crew()
+    put_out_of_step(pair.peers[0])
+    pair.run()
+    assert len(pair.survivors) == 2
+    state = pair.peers[1].exchange.state
+    assert state.publication is not None
+    assert state.evaluation is None, "the leader of all rounds left it out"
+    assert state.view[0] == 1
+
+
+def test_if_nobody_knows_better_its_own_adapter_is_judged(crew: Callable[..., Crew]) -> None:
+    pair = crew()
+    for peer in pair.peers.values():
+        put_out_of_step(peer)
+    pair.run()
+    assert len(pair.survivors) == 2
+    assert pair.peers[0].exchange.state.publication is not None
