@@ -63,20 +63,21 @@ class DeMo:
         rows = torch.empty(shape, dtype=torch.uint8, device=bucket.device)
         values = torch.empty(shape, device=bucket.device)
         scales = torch.empty(shape[1], device=bucket.device)
-        energy = before = torch.zeros((), device=bucket.device)
+        energy = taken = torch.zeros((), dtype=torch.float64, device=bucket.device)
         for first, last in self._tiles(shape[1], bucket.device):
             part = self._take_in(momentum, gradient, first, last)
-            before = before + torch.linalg.vector_norm(part).square()
             best = top_rows(part, shape[0])
             largest = part.gather(0, best.long())
             scale = largest.abs().mean(0)
             seen = rounded(self._options.value_type, largest, scale)
-            part.scatter_(0, best.long(), largest - self._options.alpha * seen)
-            energy = energy + torch.linalg.vector_norm(seen).square()
+            rest = largest - self._options.alpha * seen
+            part.scatter_(0, best.long(), rest)
+            energy = energy + _energy(seen)
+            taken = taken + _energy(largest) - _energy(rest)
             rows[:, first:last], values[:, first:last], scales[first:last] = best, largest, scale
         data = encode_values(self._options.value_type, values, scales)
         data += encode_indices(rows.cpu().numpy().reshape(-1), self._bits)
-        return Sent(data, float(energy), float(before))
+        return Sent(data, float(energy), float(taken + _energy(momentum)))
 
     def num_bytes(self, bucket: Bucket) -> int:
         k, chunks = self._shape(bucket)
@@ -134,7 +135,12 @@ class DeMo:
         """Chunks ``first`` to ``last`` of the momentum, the gradient included."""
         chunk = self._options.chunk
         flat = gradient[first * chunk : last * chunk]
-        whole = pad(flat, (0, (last - first) * chunk - flat.numel()))
+        missing = (last - first) * chunk - flat.numel()
+        whole = pad(flat, (0, missing)) if missing else flat
         part = momentum[:, first:last]
         add_forward(part, whole.view(-1, chunk), self._options.beta)
         return part
+
+
+def _energy(values: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(values).double().square()
