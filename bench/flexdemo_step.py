@@ -150,18 +150,8 @@ def rivals_python() -> Path:
     done = folder / "whole"
     if not done.exists():
         venv.create(folder, clear=True, with_pip=True)
-        command = [
-            python,
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--no-deps",
-            DETONATION,
-            "einops",
-            "mltiming",
-        ]
-        subprocess.run(command, check=True)
+        install = [str(python), "-m", "pip", "install", "-q", "--no-deps"]
+        subprocess.run([*install, DETONATION, "einops", "mltiming"], check=True)
         site = next(folder.glob("lib/python*/site-packages"))
         (site / "torch.pth").write_text(sysconfig.get_path("purelib") + "\n")
         done.touch()

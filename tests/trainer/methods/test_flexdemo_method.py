@@ -10,7 +10,7 @@ import pytest
 import torch
 from toys import ToyBatches, ToyModel, ToyNetwork
 
-from haversack_trainer.exchange.base import Evicted, ExchangeError, Outgoing, Swap
+from haversack_trainer.exchange.base import Evicted, ExchangeError, Swap
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.method import CannotCatchUp, NoConsensus, Unsuited
 from haversack_trainer.methods.flexdemo.method import FlexDeMo
@@ -141,17 +141,6 @@ def test_with_a_delay_the_gradient_is_one_step_old_and_each_is_applied_once() ->
         assert torch.equal(gradient, gradient_at(weights[max(0, number - 1)], number))
 
 
-def test_micro_batches_only_cut_the_batch() -> None:
-    whole, cut = Peer(0, sizes=(6,)), Peer(0, sizes=(3, 2, 1))
-    for number in range(3):
-        losses = [peer.method.local_step(number).loss for peer in (whole, cut)]
-        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-        for peer in (whole, cut):
-            network = ToyNetwork()
-            closed = network.close(number, {0: peer.method.outgoing()})
-            peer.method.incoming(network.swap(closed, 0))
-
-
 @pytest.mark.parametrize("scheme", list(Scheme))
 def test_a_peer_whose_gradient_is_nan_contributes_nothing_and_stays_in_step(scheme: Scheme) -> None:
     network = ToyNetwork()
@@ -279,18 +268,6 @@ def test_a_blob_that_is_gone_costs_a_resync_and_not_the_run() -> None:
         peers[n].method.incoming(network.swap(closed, n))
     train(network, peers, range(3, 5))
     assert len(digests(peers)) == 1
-
-
-def test_junk_of_a_peer_is_left_out_by_all_alike() -> None:
-    network, peers = ToyNetwork(), {n: Peer(n) for n in range(3)}
-    for peer in peers.values():
-        peer.method.local_step(0)
-    outgoing = {n: peer.method.outgoing() for n, peer in peers.items()}
-    outgoing[1] = Outgoing(body=outgoing[1].body, blob=b"junk")
-    closed = network.close(0, outgoing)
-    for n in (0, 2):
-        assert peers[n].method.incoming(network.swap(closed, n))["contributors"] == 2
-    assert peers[0].model.digest() == peers[2].model.digest()
 
 
 def test_half_precision_is_refused_without_sharding() -> None:

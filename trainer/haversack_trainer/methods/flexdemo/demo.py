@@ -143,4 +143,5 @@ class DeMo:
 
 
 def _energy(values: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(values).double().square()
+    norm: Tensor = torch.linalg.vector_norm(values)
+    return norm.double().square()
