@@ -2,7 +2,7 @@
 
 A magnitude and its row become one integer: the bits of a positive float are ordered as the float is, and
 the lowest log2(c) of them give way to the row. Two magnitudes closer than 2^-(23 - log2(c)) are a tie,
-which the lower row wins..
+which the lower row wins.
 """
 
 from __future__ import annotations
