@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from haversack_trainer.blocks import LayerExecutor, Op
+from haversack_trainer.blocks import LayerExecutor, OpTable
 from haversack_trainer.method import Batches, LayeredTrainee
 
 from .federation import Parts
@@ -142,10 +142,9 @@ class LocalTraining:
     def _accumulate(self, batch: Sequence[Any], masks: Sequence[Mask], rates: Rates) -> float:
         """Gradients of the mean over all samples, however they are cut into micro-batches."""
         num_samples = sum(micro.num_samples for micro in batch)
-        total, scales = 0.0, self._scales(rates)
-        for micro, mask in zip(batch, masks, strict=True):
-            ops = [Op.SKIP if dropped else Op.FULL for dropped in mask]
-            with self._executor.under(ops, scales):
+        total, scales, table = 0.0, self._scales(rates), OpTable.dropping(masks)
+        for number, micro in enumerate(batch):
+            with self._executor.under(table.layers(number), scales):
                 loss: Tensor = self._model.loss(micro) * (micro.num_samples / num_samples)
                 loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
             total += float(loss.detach())
