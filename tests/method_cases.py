@@ -139,6 +139,7 @@ METHOD_CASES: Final = (
             ("edgePercent", 30, {"graph": "ErdosRenyi"}, {}),
             ("degree", 3, {"graph": "Regular"}, {"graph": "Ring"}),
             ("edges", ["0-1"], {"graph": "Edges"}, {}),
+            ("rhoPercent", 60, {"graph": "MeasuredLinks"}, {}),
             ("phaseRounds", 3, {"mixer": "ADF"}, {"mixer": "DeCAF"}),
             ("phaseRounds", 3, {"mixer": "Auto"}, {}),
             ("biasPercent", 3, {"mixer": "Auto"}, {"mixer": "ADF"}),

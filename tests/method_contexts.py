@@ -55,6 +55,7 @@ METHOD_CONTEXTS: Final[dict[str, Mapping[str, Any]]] = {
             ("edgePercent", "graph", "ErdosRenyi"),
             ("degree", "graph", "Regular"),
             ("edges", "graph", "Edges"),
+            ("rhoPercent", "graph", "MeasuredLinks"),
             ("phaseRounds", "mixer", "ADF"),
             ("biasPercent", "mixer", "Auto"),
             ("scheme", "codec", "Int8"),

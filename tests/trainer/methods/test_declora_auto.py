@@ -49,8 +49,8 @@ def test_the_mixer_depends_on_how_the_graph_mixes_and_on_the_codec() -> None:
 
 def test_a_word_comes_back_and_nonsense_says_nothing() -> None:
     digest = b"\xff" * 32
-    word = Word(123_456, 0.5, has_moved=True)
-    bodies = (word.encode() + digest, b"nonsense" + digest, digest, b"")
+    word = Word(123_456, 0.5, True, {3: 0.25, 200: 4.0}, ((0, 3), (3, 200)))  # has moved
+    bodies = (word.encode() + digest, word.encode()[:-1] + digest, digest, b"")
     payloads = tuple(Payload(peer, body) for peer, body in enumerate(bodies))
     found = words(ClosedRound(0, (0, 1, 2, 3), payloads, 9))
     assert found == {0: word, 1: Word(), 2: Word()}

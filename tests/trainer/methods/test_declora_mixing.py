@@ -49,25 +49,25 @@ def test_a_shut_edge_leaves_the_mean_where_it_was(graph: Graph) -> None:
 
 @pytest.mark.parametrize("graph", [graph for graph in Chosen if graph is not Chosen.EDGES])
 def test_the_graph_is_over_those_who_published(graph: Chosen) -> None:
-    found = network(Settings(graph=graph), 3, dict.fromkeys((0, 2, 5), Word()))
+    found = network(Settings(graph=graph), 3, dict.fromkeys((0, 2, 5), Word()), 0)
     assert found.peers == (0, 2, 5)
     assert found.rho < 1
 
 
 def test_listed_edges_are_kept_and_parts_that_lost_their_link_are_joined() -> None:
     chosen = Settings(graph=Chosen.EDGES, edges=["0-1", "1-2", "3-2", "3-4"])
-    whole = network(chosen, 0, dict.fromkeys(range(5), Word()))
+    whole = network(chosen, 0, dict.fromkeys(range(5), Word()), 0)
     assert [whole.neighbours(peer) for peer in range(5)] == [(1,), (0, 2), (1, 3), (2, 4), (3,)]
-    left = network(chosen, 0, dict.fromkeys((0, 1, 3, 4), Word()))
+    left = network(chosen, 0, dict.fromkeys((0, 1, 3, 4), Word()), 0)
     assert left.neighbours(0) == (1, 3)
     assert left.rho < 1
 
 
 def test_by_samples_peers_count_as_they_have_data() -> None:
     said = {peer: Word(num_samples=count) for peer, count in enumerate((10, 30, 60))}
-    found = network(Settings(weights=Weights.SAMPLES), 0, said)
+    found = network(Settings(weights=Weights.SAMPLES), 0, said, 0)
     assert [found.share(peer) for peer in range(3)] == pytest.approx([0.1, 0.3, 0.6])
-    star = network(Settings(weights=Weights.SAMPLES, graph=Chosen.STAR), 0, said)
+    star = network(Settings(weights=Weights.SAMPLES, graph=Chosen.STAR), 0, said, 0)
     assert star.row(1) == pytest.approx({0: 0.1, 1: 0.3, 2: 0.6})
 
 

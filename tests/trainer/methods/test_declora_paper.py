@@ -26,7 +26,7 @@ def paper() -> Settings:
 
 
 def test_ten_clients_on_a_ring_weigh_a_third_each(paper: Settings) -> None:
-    found = network(paper, 0, dict.fromkeys(range(10), Word()))
+    found = network(paper, 0, dict.fromkeys(range(10), Word()), 0)
     third = pytest.approx(1 / 3)
     assert found.row(0) == {0: third, 1: third, 9: third}
     assert not paper.is_chained
@@ -34,7 +34,7 @@ def test_ten_clients_on_a_ring_weigh_a_third_each(paper: Settings) -> None:
 
 def test_on_erdos_renyi_graphs_its_weights_are_those_of_the_laplacian(paper: Settings) -> None:
     chosen = paper.model_copy(update={"graph": Graph.ERDOS_RENYI, "weights": Weights.LAPLACIAN})
-    found = network(chosen, 17, dict.fromkeys(range(10), Word()))
+    found = network(chosen, 17, dict.fromkeys(range(10), Word()), 0)
     laplacian = np.diag(found.adjacency.sum(axis=1)) - found.adjacency
     largest = np.linalg.eigvalsh(laplacian).max()
     np.testing.assert_allclose(

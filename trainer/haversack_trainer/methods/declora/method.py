@@ -11,8 +11,9 @@ peers is the run's adapter. Optimizer states are local and never mixed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ from .mixers.alternating import phase_rounds
 from .mixers.base import Mixed, pairs
 from .mixing import disagreement, open_shares, towards
 from .network import network
-from .settings import Codec, Graph, MixerKind, Settings
+from .settings import RHO_PERCENT, Codec, Graph, MixerKind, Settings
+from .survey import Clock, Stopwatch, Survey
 from .training import LocalTraining
 from .wire import Taken, Whole, Wire
 from .word import Word, words
@@ -42,9 +44,16 @@ class DecLora:
     """What goes over the wire is the state of what the mixer sends, to the graph's neighbours."""
 
     def __init__(
-        self, settings: Settings, peer: int, seed: int, model: Trainee, batches: Batches
+        self,
+        settings: Settings,
+        peer: int,
+        seed: int,
+        model: Trainee,
+        batches: Batches,
+        *,
+        clock: Clock = time.monotonic,
     ) -> None:
-        self._settings, self._seed, self._model = settings, seed, model
+        self._settings, self._seed, self._model, self._clock = settings, seed, model, clock
         self._num_samples = batches.num_records
         self._training = LocalTraining(settings, peer, seed, model, batches)
         self._state = self._read()
@@ -53,6 +62,12 @@ class DecLora:
         self._valid = True
         self._round = 0
         self._standing = Standing()
+        self._survey = Survey((settings.rho_percent or RHO_PERCENT) / 100)
+        self._peer = peer
+        self._peers: tuple[int, ...] = ()
+        """Those of the newest round, ascending."""
+        self._links: dict[int, float] = {}
+        self._is_probing = settings.graph is Graph.MEASURED_LINKS
 
     def local_step(self, round: int) -> StepResult:
         self._round = round
@@ -69,9 +84,19 @@ class DecLora:
         wants_all = self._settings.graph in (Graph.COMPLETE, Graph.STAR)
         if not self._valid:
             return Outgoing(wants_all=wants_all)
+        if self._is_probing:
+            # Neighbours change from round to round: what builds on earlier rounds is of no use to new ones.
+            self._wire.forget()
         packed = self._wire.pack(self._sent(), self._round)
+        return Outgoing(self._word().encode(), packed.num_before, packed.blob, wants_all)
+
+    def _word(self) -> Word:
         word = Word(self._num_samples, self._standing.bias, self._standing.moved)
-        return Outgoing(word.encode(), packed.num_before, packed.blob, wants_all)
+        if self._settings.graph is not Graph.MEASURED_LINKS:
+            return word
+        is_planner = self._peers[:1] == (self._peer,)
+        plan = self._survey.plan(self._peers) if is_planner else ()
+        return replace(word, links=self._links, plan=plan)
 
     def ahead(self, round: int) -> None:
         """Nothing: local steps begin at the mixed state."""
@@ -79,17 +104,18 @@ class DecLora:
     def incoming(self, swap: Swap) -> dict[str, float]:
         closed, said = swap.closed, words(swap.closed)
         if swap.me in said:
-            graph = network(self._settings, self._seed, said)
+            graph, watch = self._network(said, closed.round), Stopwatch(self._clock)
             taken = self._wire.take(
-                closed, swap.me, lambda _, peer: swap.fetch(peer), graph.neighbours(swap.me)
+                closed, swap.me, lambda _, peer: watch.fetch(swap, peer), graph.neighbours(swap.me)
             )
+            self._links = watch.seconds
             seen = disagreement(taken.states)
             self._mix(swap.me, graph, taken, self._mixer(graph.rho, moved=moved_before(said)))
         else:
             # Nobody mixed with this peer, so it mixes with nobody: Q stays doubly stochastic.
             self._wire.miss(closed)
             seen = disagreement({swap.me: self._sent()})
-        self._learn(said, seen["product_bias_percent"] / 100)
+        self._learn(said, closed.round, seen["product_bias_percent"] / 100)
         return seen | self._in_force()
 
     def _mix(self, me: int, graph: Topology, taken: Taken, mixer: Mixer) -> None:
@@ -103,10 +129,17 @@ class DecLora:
         if not mixer.keeps_coordinates:
             self._training.restart()
 
-    def _learn(self, said: Mapping[int, Word], bias: float) -> None:
+    def _network(self, said: Mapping[int, Word], round: int) -> Topology:
+        return network(self._settings, self._seed, said, round)
+
+    def _learn(self, said: Mapping[int, Word], round: int, bias: float) -> None:
         """What the next round hangs on."""
+        self._survey.hear(said)
+        self._peers = tuple(said)
         if said:
-            rho = network(self._settings, self._seed, said).rho
+            rho = self._network(said, round).rho
+            is_planned = bool(said[self._peers[0]].plan)
+            self._is_probing = self._settings.graph is Graph.MEASURED_LINKS and not is_planned
             self._standing = Standing(rho, bias, has_moved(self._settings, said))
 
     def _in_force(self) -> dict[str, float]:
@@ -131,10 +164,12 @@ class DecLora:
         rounds = list(history)
         for closed in rounds[-MAX_CHAIN - 1 :]:
             self._wire.miss(closed)
+        for closed in rounds:
+            self._survey.hear(words(closed))
         if rounds:
             self._adopt(self._mean_of(rounds[-1], fetch))
             self._training.restart()
-            self._learn(words(rounds[-1]), 0.0)
+            self._learn(words(rounds[-1]), rounds[-1].round, 0.0)
 
     def consensus(self, closed: ClosedRound, fetch: Fetch) -> dict[str, Tensor]:
         return _tensors(self._mean_of(closed, fetch))
@@ -149,7 +184,7 @@ class DecLora:
             raise
         except ExchangeError as error:
             raise CannotCatchUp(f"round {closed.round} is not whole any more: {error}") from error
-        graph = network(self._settings, self._seed, said)
+        graph = self._network(said, closed.round)
         shares = {peer: graph.share(peer) for peer in graph.peers}
         mixer = self._mixer(graph.rho, moved=moved_before(said))
         return self._state | mixer.combine(shares, states, min(shares))

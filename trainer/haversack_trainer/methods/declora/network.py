@@ -8,11 +8,12 @@ from haversack_trainer.exchange.graphs import of_edges
 from haversack_trainer.exchange.topology import Topology, topology, weigh
 
 from .settings import DEGREE, EDGE_PERCENT, Graph, Settings
+from .survey import probing
 from .word import Word
 
 
-def network(settings: Settings, seed: int, words: Mapping[int, Word]) -> Topology:
-    """Graph and weights; ``words`` are those of the round's peers. Raises ``TopologyError``.
+def network(settings: Settings, seed: int, words: Mapping[int, Word], round: int) -> Topology:
+    """Graph and weights of a round; ``words`` are those of its peers. Raises ``TopologyError``.
 
     A peer whose state was not finite published none: the others close their graph without it.
     """
@@ -20,6 +21,10 @@ def network(settings: Settings, seed: int, words: Mapping[int, Word]) -> Topolog
     num_samples = [words[peer].num_samples for peer in peers]
     if settings.graph is Graph.EDGES:
         adjacency = of_edges(peers, settings.edge_pairs)
+        return weigh(peers, adjacency, settings.weights, num_samples)
+    if settings.graph is Graph.MEASURED_LINKS:
+        plan = words[peers[0]].plan
+        adjacency = of_edges(peers, plan) if plan else probing(len(peers), round)
         return weigh(peers, adjacency, settings.weights, num_samples)
     return topology(
         settings.graph,

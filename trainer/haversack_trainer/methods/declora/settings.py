@@ -13,6 +13,7 @@ from haversack_trainer.contract.cards import MethodSettings
 
 EDGE_PERCENT: Final = 50
 DEGREE: Final = 4
+RHO_PERCENT: Final = 80
 BIAS_PERCENT: Final = 10
 MAX_EDGES: Final = 2048
 EDGE_PATTERN: Final = r"^(0|[1-9][0-9]{0,2})-(0|[1-9][0-9]{0,2})$"
@@ -28,6 +29,7 @@ class Graph(StrEnum):
     COMPLETE = "Complete"
     STAR = "Star"
     EDGES = "Edges"
+    MEASURED_LINKS = "MeasuredLinks"
 
 
 class Weights(StrEnum):
@@ -86,6 +88,7 @@ class Settings(MethodSettings):
             lambda settings: (settings.edges is not None) == (settings.graph is Graph.EDGES),
             "edges: goes with graph Edges, which needs it; add or remove it, or change the graph",
         ),
+        _goes_with("rhoPercent", "graph", Graph.MEASURED_LINKS),
         _goes_with("phaseRounds", "mixer", MixerKind.ADF, MixerKind.AUTO),
         _goes_with("biasPercent", "mixer", MixerKind.AUTO),
         _goes_with("scheme", "codec", Codec.INT8, Codec.INT4),
@@ -112,7 +115,8 @@ class Settings(MethodSettings):
         default=Graph.RING,
         description="Who mixes with whom. Exponential: with those 1, 2, 4, … further on. Regular and "
         "ErdosRenyi: random, from training.seed. Complete: with everybody. Star: what a server would do "
-        "(FedAvg), for comparison. Edges: as listed in edges.",
+        "(FedAvg), for comparison. Edges: as listed in edges. MeasuredLinks: planned from how fast the peers' "
+        "links prove to be in the first rounds, cheap for a wanted speed of mixing (rhoPercent).",
     )
     edge_percent: int | None = Field(
         default=None,
@@ -133,6 +137,13 @@ class Settings(MethodSettings):
         description="Edges only: pairs of peer numbers, counted from 0 over all pools, such as 0-1. They must "
         "connect all peers. While a peer is away, the parts that it held together are linked at their lowest "
         "peers.",
+    )
+    rho_percent: int | None = Field(
+        default=None,
+        ge=1,
+        le=99,
+        description="MeasuredLinks only: share of the peers' disagreement that may be left after a round, in "
+        f"percent. Less costs more bytes. Default {RHO_PERCENT}.",
     )
     weights: Weights = Field(
         default=Weights.METROPOLIS,

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
+from haversack_trainer.exchange.graphs import Edge
 from haversack_trainer.exchange.log import ClosedRound, Payload
 from haversack_trainer.exchange.payload import DIGEST_BYTES
 
-_WORD: Final = struct.Struct("<If?")
+_WORD: Final = struct.Struct("<If?HH")
+_LINK: Final = struct.Struct("<Hf")
+_EDGE: Final = struct.Struct("<HH")
 _MOST_SAMPLES: Final = 2**32 - 1
-_MOST_BIAS: Final = 1e9
+_MOST: Final = 1e9
+_LEAST_SECONDS: Final = 1e-9
+MAX_EDGES: Final = 12_000
+"""Of a plan: what a record has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +32,21 @@ class Word:
     """Bound on the product's bias over the norm of the product, as it saw them in the round before."""
     has_moved: bool = False
     """Whether it has left the factor mixer (Auto only)."""
+    links: Mapping[int, float] = field(default_factory=dict)
+    """Seconds that a megabyte took from other peers in the round before (MeasuredLinks only)."""
+    plan: tuple[Edge, ...] = ()
+    """The graph, by the lowest peer (MeasuredLinks only)."""
 
     def encode(self) -> bytes:
         """Bytes for the payload's body."""
-        return _WORD.pack(
-            min(self.num_samples, _MOST_SAMPLES), min(self.bias, _MOST_BIAS), self.has_moved
+        samples, bias = min(self.num_samples, _MOST_SAMPLES), min(self.bias, _MOST)
+        plan = self.plan[:MAX_EDGES]
+        return b"".join(
+            [
+                _WORD.pack(samples, bias, self.has_moved, len(self.links), len(plan)),
+                *(_LINK.pack(peer, min(seconds, _MOST)) for peer, seconds in self.links.items()),
+                *(_EDGE.pack(*edge) for edge in plan),
+            ]
         )
 
 
@@ -41,7 +58,15 @@ def words(closed: ClosedRound) -> dict[int, Word]:
 def _read(payload: Payload) -> Word:
     """A word that is none counts as one that says nothing: all read the same bytes, so all judge alike."""
     body = payload.body[:-DIGEST_BYTES]
-    if len(body) != _WORD.size:
+    if len(body) < _WORD.size:
         return Word()
-    num_samples, bias, has_moved = _WORD.unpack(body)
-    return Word(num_samples, bias, has_moved) if math.isfinite(bias) else Word()
+    num_samples, bias, has_moved, num_links, num_edges = _WORD.unpack_from(body)
+    edges_at = _WORD.size + num_links * _LINK.size
+    if not math.isfinite(bias) or len(body) != edges_at + num_edges * _EDGE.size:
+        return Word()
+    links = {
+        peer: max(seconds, _LEAST_SECONDS)
+        for peer, seconds in _LINK.iter_unpack(body[_WORD.size : edges_at])
+        if math.isfinite(seconds)
+    }
+    return Word(num_samples, bias, has_moved, links, tuple(_EDGE.iter_unpack(body[edges_at:])))
