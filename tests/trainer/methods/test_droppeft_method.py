@@ -16,7 +16,7 @@ from toys import ToyNetwork
 from haversack_trainer.exchange.base import ExchangeError
 from haversack_trainer.exchange.codec import HEADER_BYTES
 from haversack_trainer.exchange.log import ClosedRound
-from haversack_trainer.method import CannotCatchUp
+from haversack_trainer.method import CannotCatchUp, NoConsensus
 from haversack_trainer.methods.droppeft.word import num_bytes
 
 
@@ -124,8 +124,15 @@ def test_what_is_gone_cannot_be_replayed() -> None:
     def gone(closed: ClosedRound, peer: int) -> bytes:
         raise ExchangeError("gone")
 
+    late = Peer(2)
     with pytest.raises(CannotCatchUp, match="round 1 is not whole any more"):
-        Peer(2).method.catch_up(network.history, gone)
+        late.method.catch_up(network.history, gone)
+    with pytest.raises(NoConsensus, match=r"waits for 9 tensors that it missed before round 1"):
+        late.method.consensus(network.history[-1], gone)
+    peers[2] = late
+    train(network, peers, range(2, 5))
+    assert len(digests(peers)) == 1
+    assert late.method.consensus(network.history[-1], gone)
 
 
 @pytest.mark.parametrize("settings", [{}, {"head": "Personal"}, {"shape": "Importance"}], ids=str)

@@ -22,8 +22,10 @@ from haversack_trainer.exchange.codec import Layout
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.method import (
     Batches,
+    CannotCatchUp,
     Fetch,
     LayeredTrainee,
+    NoConsensus,
     StepResult,
     Unsuited,
 )
@@ -68,6 +70,8 @@ class DropPeft:
         self._shared = self._read()
         self._members: tuple[int, ...] = ()
         self._mine: Contribution | None = None
+        self._stale: frozenset[str] = frozenset()
+        """Tensors of the shared state that others may have newer; averaging them anew mends that."""
         self._depth = 0.0
 
     def local_step(self, round: int) -> StepResult:
@@ -143,6 +147,7 @@ class DropPeft:
     def _take_in(self, closed: ClosedRound, brought: Mapping[int, Contribution]) -> None:
         weighting = self._settings.weighting
         self._shared = aggregate(self._shared, brought, self._parts, weighting)
+        self._stale -= {name for each in brought.values() for name in each.state}
         self._members = tuple(sorted((*closed.members, *closed.missed)))
         self._install({**self._shared, **self._personal()})
 
@@ -171,14 +176,22 @@ class DropPeft:
     def catch_up(self, history: Iterable[ClosedRound], fetch: Fetch) -> None:
         """Average the newest rounds again."""
         missed = list(history)
-        needed = last_sent(missed, fetch, self._parts, self._shared)
+        try:
+            needed = last_sent(missed, fetch, self._parts, self._shared)
+        except CannotCatchUp:
+            self._stale = frozenset(self._shared)
+            raise
         for closed in missed:
             self._note(closed)
         for closed, brought in needed:
             self._take_in(closed, brought)
 
-    def consensus(self, _closed: ClosedRound, _fetch: Fetch) -> dict[str, Tensor]:
-        """The shared state is every member's."""
+    def consensus(self, closed: ClosedRound, _fetch: Fetch) -> dict[str, Tensor]:
+        """The shared state is every member's, but for one who could not catch up."""
+        if self._stale:
+            raise NoConsensus(
+                f"this peer waits for {len(self._stale)} tensors that it missed before round {closed.round}"
+            )
         return _tensors(self._shared)
 
     def _new_configurator(self) -> Configurator | None:
