@@ -83,6 +83,8 @@ class StepResult:
     num_samples: int
     num_nonfinite_steps: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
+    remark: str = ""
+    """A sentence for the report, where the method has decided something."""
 
 
 class Unsuited(ValueError):

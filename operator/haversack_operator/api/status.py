@@ -88,6 +88,11 @@ class ProgressStatus(Frozen):
     loss: Figure | None = Field(
         default=None, description="Mean training loss of the peers' newest reports."
     )
+    remark: str | None = Field(
+        default=None,
+        max_length=400,
+        description="What the method has decided by itself, and why, e.g. FlexDeMo's scheme Auto.",
+    )
     seen_time: Time | None = Field(
         default=None, description="When the operator saw this, by its own clock."
     )

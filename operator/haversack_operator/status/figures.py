@@ -67,8 +67,14 @@ def progress_of(progress: RunProgress, seen_time: str | None) -> ProgressStatus:
         estimated_remaining_seconds=_remaining(progress, rounds - closed),
         last_report_time=max(times, default=None),
         loss=figure(_mean(report.loss for report in progress.peers)),
+        remark=_remark(progress),
         seen_time=seen_time,
     )
+
+
+def _remark(progress: RunProgress) -> str | None:
+    """All members of a run have decided alike; one that has just come may not know of it."""
+    return next((report.remark for report in progress.peers if report.remark), None)
 
 
 def traffic_of(peers: Iterable[PeerReport]) -> TrafficStatus:

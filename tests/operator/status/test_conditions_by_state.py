@@ -157,6 +157,15 @@ def test_figures_are_strings_and_nan_is_left_out() -> None:
     assert told["progress"]["loss"] == "0.5"
     assert told["progress"]["estimatedRemainingSeconds"] == 28
     assert told["traffic"] == {"bytesSent": 200, "bytesReceived": 400}
+    assert "remark" not in told["progress"]
+
+
+def test_what_the_method_decided_is_told() -> None:
+    """A peer that has just come knows nothing of it."""
+    new, old = a_progress().peers
+    peers = (new, old.model_copy(update={"remark": "scheme Auto chose Full"}))
+    told = passes(a_snapshot(progress=a_progress(peers=peers)))["status"]
+    assert told["progress"]["remark"] == "scheme Auto chose Full"
 
 
 def test_a_status_that_somebody_broke_is_written_anew() -> None:

@@ -11,6 +11,7 @@ from .base import Frozen
 from .records import OPERATOR
 
 MAX_COUNT = 2**52
+MAX_REMARK = 400
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 """Exact as a float, and a thousand of them still add up in an int64."""
 
@@ -40,6 +41,8 @@ class PeerReport(Frozen):
     seconds_per_round: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     epsilon: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Differential privacy that its records have spent, where the method protects them."""
+    remark: str = Field(default="", max_length=MAX_REMARK)
+    """What its method has decided by itself."""
     time: float = Field(default=0.0, ge=0, lt=1e11, allow_inf_nan=False)
     """Unix time of the report, by the peer's clock."""
 

@@ -69,6 +69,8 @@ class Swap:
     me: int
     fetch: Callable[[int], bytes] = field(repr=False)
     """Blob of a member's payload; checked against its digest. Raises ``ExchangeError`` if it is gone."""
+    exchange_seconds: Callable[[], float] = field(default=lambda: 0.0, repr=False)
+    """From this peer's publishing to the arrival of what came last so far; see ``Exchange.timing``."""
 
 
 class Exchange(Protocol):

@@ -150,7 +150,12 @@ class HttpExchange:
             raise Evicted(f"round {round} closed without peer {self.me}: it must join again")
         if self.state.pending or self._has_newcomers(closed):
             self._bulk.bring()
-        return Swap(closed, self.me, partial(self._take_up, closed))
+        return Swap(
+            closed,
+            self.me,
+            partial(self._take_up, closed),
+            lambda: self.timing.exchange_seconds,
+        )
 
     def _has_newcomers(self, closed: ClosedRound) -> bool:
         newer = takewhile(lambda it: it.position >= closed.position, reversed(self.state.history))

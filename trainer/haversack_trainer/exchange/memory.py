@@ -119,7 +119,12 @@ class MemoryExchange:
         closed = self.state.closed_round(round)
         if closed is None or not closed.concerns(self.me):
             raise Evicted(f"round {round} closed without peer {self.me}: it must join again")
-        return Swap(closed, self.me, lambda peer: self.fetch(closed, peer))
+        return Swap(
+            closed,
+            self.me,
+            lambda peer: self.fetch(closed, peer),
+            lambda: self.timing.exchange_seconds,
+        )
 
     def fetch(self, closed: ClosedRound, peer: int) -> bytes:
         digest = blob_digest(closed, peer)

@@ -8,11 +8,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from haversack_trainer.contract.report import PeerReport, PeerState, RunProgress
+from haversack_trainer.contract.report import MAX_REMARK, PeerReport, PeerState, RunProgress
 from haversack_trainer.exchange.base import Exchange
 from haversack_trainer.exchange.log import RunState
 from haversack_trainer.method import StepResult
-from haversack_trainer.report.events import CheckpointFailed, Event, EventLog, ReportError
+from haversack_trainer.report.events import (
+    CheckpointFailed,
+    Decided,
+    Event,
+    EventLog,
+    ReportError,
+)
 from haversack_trainer.report.progress import Progress, Standing
 
 from .chronicle import Chronicle, Seen
@@ -60,10 +66,13 @@ class Recorder:
             update={
                 "loss": step.loss if math.isfinite(step.loss) else None,
                 "epsilon": step.metrics.get("epsilon"),
+                "remark": step.remark[:MAX_REMARK] or self.word.remark,
                 "samples": self.word.samples + step.num_samples,
                 "nonfinite_steps": self.word.nonfinite_steps + step.num_nonfinite_steps,
             }
         )
+        if step.remark:
+            self._write(Decided(round=self.word.round, remark=step.remark))
 
     def closed(self, blob_bytes: int, metrics: Mapping[str, float]) -> None:
         """The round is closed and taken in."""

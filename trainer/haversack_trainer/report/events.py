@@ -88,6 +88,14 @@ class Evaluated(Happening):
     evaluation: Evaluation = Field(description="Loss and, for classification, accuracy.")
 
 
+class Decided(Happening):
+    """The method has chosen something by itself, from what its peers measured."""
+
+    kind: Literal["Decided"] = "Decided"
+    round: int = Field(description="First round that it holds for.")
+    remark: str = Field(description="What, and why.")
+
+
 class CheckpointSaved(Happening):
     """A whole checkpoint is in the store."""
 
@@ -129,6 +137,7 @@ Event = Annotated[
     | PeerJoined
     | PeerLeft
     | RoundClosed
+    | Decided
     | Evaluated
     | CheckpointSaved
     | CheckpointFailed

@@ -8,6 +8,7 @@ from typing import Final
 from .events import (
     CheckpointFailed,
     CheckpointSaved,
+    Decided,
     Evaluated,
     Event,
     PeerJoined,
@@ -36,7 +37,7 @@ def merged(stories: Iterable[Iterable[Event]]) -> list[Event]:
 def _key(event: Event) -> object:
     """Equal for events that tell of the same happening."""
     match event:
-        case RunStarted() | RoundClosed() | CheckpointFailed():
+        case RunStarted() | RoundClosed() | CheckpointFailed() | Decided():
             return event.kind, event.round
         case PeerJoined() | PeerLeft():
             return event.kind, event.peer, event.round

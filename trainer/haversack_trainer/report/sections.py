@@ -82,10 +82,11 @@ def traffic_section(story: Story) -> str:
 
 
 def _exchanged(story: Story) -> str:
+    decided = "".join(f" {sentence}" for sentence in story.decided)
     if not story.num_timed:
-        return ""
+        return decided
     each = duration(story.exchange_seconds / story.num_timed)
-    return f" An exchange took {each}, {story.hidden:.0%} of it hidden behind compute."
+    return f" An exchange took {each}, {story.hidden:.0%} of it hidden behind compute.{decided}"
 
 
 def peers_section(story: Story) -> str:

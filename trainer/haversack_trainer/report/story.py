@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from .events import Evaluated, Event, PeerJoined, PeerLeft, RoundClosed, RunStarted
+from .events import Decided, Evaluated, Event, PeerJoined, PeerLeft, RoundClosed, RunStarted
 
 Point = tuple[int, float]
 """Round and value."""
@@ -41,6 +41,8 @@ class Story:
     """First and last round of each stay of a peer."""
     joined: list[Mark] = field(default_factory=list)
     left: list[Mark] = field(default_factory=list)
+    decided: list[str] = field(default_factory=list)
+    """What the method chose, in its own words."""
     began: float | None = None
     ended: float | None = None
 
@@ -74,6 +76,8 @@ def tell(events: Iterable[Event]) -> Story:
                 _add_round(story, event)
             case Evaluated():
                 _add_evaluation(story, event)
+            case Decided():
+                story.decided.append(f"From round {event.round} on, {event.remark}.")
             case PeerJoined():
                 where = f" on {event.node}" if event.node else ""
                 story.joined.append(

@@ -79,6 +79,10 @@ class DeMo:
         data += encode_indices(rows.cpu().numpy().reshape(-1), self._bits)
         return Sent(data, float(energy), float(taken + _energy(momentum)))
 
+    def take_back(self, bucket: Bucket, momentum: Tensor, part: Chosen) -> None:
+        del bucket
+        momentum.scatter_add_(0, part.rows.long(), self._options.alpha * part.values)
+
     def num_bytes(self, bucket: Bucket) -> int:
         k, chunks = self._shape(bucket)
         return num_value_bytes(self._options.value_type, k, chunks) + num_index_bytes(

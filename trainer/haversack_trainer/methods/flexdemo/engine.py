@@ -45,9 +45,14 @@ class Engine(Protocol):
     def metrics(self) -> dict[str, float]:
         """Figures of the newest payload, for the report."""
 
-    @property
-    def payload_bytes(self) -> int:
-        """Length of a payload."""
+    def payload_bytes(self, options: Options | None = None) -> int:
+        """Length of a payload, under other options if that is asked."""
+
+    def adopt(self, options: Options) -> None:
+        """Go on under other options. The weights stay; everything else starts afresh."""
+
+    def take_back(self, payload: bytes) -> None:
+        """The payload has not been counted: what it took out of the momentum goes back."""
 
     @property
     def shared_bytes(self) -> int:
@@ -79,6 +84,9 @@ class OneProcess:
         self._model = model
         self._max_norm = max_grad_norm
         self._flat, self._gradient = _flattened(model)
+        self._begin(options)
+
+    def _begin(self, options: Options) -> None:
         self._optimizer = FlexDemoOptimizer([self._flat], options)
         self._fresh = self._optimizer.state_dict()
 
@@ -108,9 +116,15 @@ class OneProcess:
     def metrics(self) -> dict[str, float]:
         return self._optimizer.metrics
 
-    @property
-    def payload_bytes(self) -> int:
-        return self._optimizer.payload_bytes()
+    def payload_bytes(self, options: Options | None = None) -> int:
+        return self._optimizer.payload_bytes(options)
+
+    def adopt(self, options: Options) -> None:
+        if options != self._optimizer.options:
+            self._begin(options)
+
+    def take_back(self, payload: bytes) -> None:
+        self._optimizer.take_back(payload)
 
     @property
     def shared_bytes(self) -> int:

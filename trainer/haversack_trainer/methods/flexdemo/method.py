@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 import torch
@@ -28,8 +30,9 @@ from haversack_trainer.method import (
     dropout_seed,
 )
 
+from .course import Course, unpack
 from .engine import Engine, OneProcess
-from .options import Options
+from .probe import Part
 from .settings import Scheme, Settings
 from .standing import Standing, standing
 from .values import PayloadError
@@ -55,9 +58,12 @@ class FlexDeMo:
     ) -> None:
         self._settings, self._peer, self._seed = settings, peer, seed
         self._model, self._batches = model, batches
-        options = Options.of(settings, seed)
-        self._engine = engine or OneProcess(model, options, float(settings.max_grad_norm))
-        self._num_steps = options.sync_every if options.scheme is Scheme.DILOCO else 1
+        self._course = Course.of(settings, seed)
+        self._engine = engine or OneProcess(
+            model, self._course.options, float(settings.max_grad_norm)
+        )
+        self._remark = ""
+        self._step_seconds = 0.0
         self._round = 0
         self._giver: int | None = None
         self._word = Word(Saying.HUNGRY)
@@ -65,7 +71,7 @@ class FlexDeMo:
         self._ahead: tuple[int, StepResult] | None = None
 
     def ahead(self, round: int) -> None:
-        if self._settings.delay and self._round == round - 1:
+        if self._course.delay and self._round == round - 1:
             self._ahead = round, self._local_steps(round)
 
     def local_step(self, round: int) -> StepResult:
@@ -74,17 +80,27 @@ class FlexDeMo:
             self._word = Word(Saying.HUNGRY)
             return StepResult(loss=math.nan, num_samples=0)
         checksum = self._engine.checksum() if self._is_checked(round) else None
+        begin = time.perf_counter()
         done, self._ahead = self._ahead, None
         result = done[1] if done and done[0] == round else self._local_steps(round)
-        if self._giver == self._peer:
-            self._word = Word(Saying.STATE, checksum)
+        self._word = Word(self._prepare(round, result.loss), checksum, self._told(round))
+        self._step_seconds = time.perf_counter() - begin
+        remark, self._remark = self._remark, ""
+        return replace(result, remark=remark)
+
+    def _prepare(self, round: int, loss: float) -> Saying:
+        """Make the payload, if there is to be one."""
+        gives, is_silent = self._giver == self._peer, self._course.is_silent(round)
+        if gives or is_silent:
             self._engine.compress(hold=True)
-            return result
-        if math.isfinite(result.loss):
+            return Saying.STATE if gives else Saying.HELD
+        if math.isfinite(loss):
             self._payload = self._engine.compress()
-        saying = Saying.CONTRIBUTION if self._payload else Saying.NONFINITE
-        self._word = Word(saying, checksum)
-        return result
+        return Saying.CONTRIBUTION if self._payload else Saying.NONFINITE
+
+    def _told(self, round: int) -> bytes | None:
+        probe = self._course.probe
+        return probe.told() if probe and probe.part(round) is Part.TELL else None
 
     def _is_checked(self, round: int) -> bool:
         every = self._settings.checksum_every
@@ -93,7 +109,8 @@ class FlexDeMo:
     def _local_steps(self, round: int) -> StepResult:
         losses: list[float] = []
         num_samples = 0
-        for step in range(round * self._num_steps, (round + 1) * self._num_steps):
+        count = self._course.num_steps
+        for step in range(round * count, (round + 1) * count):
             batch = self._batches.micro_batches(step)
             num_samples += sum(micro.num_samples for micro in batch)
             torch.manual_seed(dropout_seed(self._seed, self._peer, step))
@@ -110,7 +127,8 @@ class FlexDeMo:
         """Whether the step counts; with DiLoCo, take it."""
         if not math.isfinite(loss):
             return False
-        return self._settings.scheme is not Scheme.DILOCO or self._engine.inner_step()
+        scheme = self._course.options.scheme
+        return scheme is not Scheme.DILOCO or self._engine.inner_step()
 
     def outgoing(self) -> Outgoing:
         body = self._word.encode()
@@ -118,29 +136,56 @@ class FlexDeMo:
             case Saying.CONTRIBUTION:
                 return Outgoing(body=body, blob=self._payload)
             case Saying.STATE:
-                return Outgoing(body=body, blob=self._engine.shared_state())
-            case Saying.NONFINITE | Saying.HUNGRY:
+                return Outgoing(body=body, blob=self._course.pack(self._engine.shared_state()))
+            case Saying.NONFINITE | Saying.HUNGRY | Saying.HELD:
                 return Outgoing(body=body)
 
     def incoming(self, swap: Swap) -> dict[str, float]:
         closed, after = swap.closed, standing(swap.closed)
         was_hungry = self._round != closed.round
+        if self._payload and swap.me not in closed.members:
+            self._engine.take_back(self._payload)
+        num_counted = 0
         if swap.me == after.founder:
-            self._engine.forget()
-            self._round = closed.round + 1
-            num_counted = 0
+            self._found(closed.round + 1)
         elif swap.me in after.strays:
             self._lose()
-            num_counted = 0
         else:
             num_counted = self._follow(closed, after, self._own_first(swap))
         self._giver = after.giver
+        is_in_sync = self._round == closed.round + 1
+        if is_in_sync:
+            self._measure(swap)
+            self._decide(closed.round, after.told)
         return {
             "contributors": float(num_counted),
-            "resyncs": float(was_hungry and self._round == closed.round + 1),
-            "hungry": float(self._round != closed.round + 1),
+            "resyncs": float(was_hungry and is_in_sync),
+            "hungry": float(not is_in_sync),
             **(self._engine.metrics if self._payload else {}),
         }
+
+    def _found(self, round: int) -> None:
+        """The run starts anew at ``round``, from this peer's weights."""
+        self._adopt(Course.of(self._settings, self._seed, round))
+        self._engine.forget()
+        self._round = round
+
+    def _measure(self, swap: Swap) -> None:
+        if self._course.probe and self._word.saying is not Saying.HUNGRY:
+            self._course.probe.saw(swap.closed.round, self._step_seconds, swap.exchange_seconds())
+
+    def _decide(self, round: int, told: Iterable[bytes]) -> None:
+        """After a probe's last round, everybody in sync chooses, and chooses alike."""
+        if self._course.part(round) is not Part.TELL:
+            return
+        course, self._remark = self._course.decided(round, told, self._engine.payload_bytes)
+        self._adopt(course)
+        if self._remark:
+            _logger.info("%s", self._remark)
+
+    def _adopt(self, course: Course) -> None:
+        self._course = course
+        self._engine.adopt(course.options)
 
     def _own_first(self, swap: Swap) -> Callable[[int], bytes]:
         """What this peer published itself, it need not fetch."""
@@ -156,7 +201,7 @@ class FlexDeMo:
             if self._round != closed.round:
                 if after.source is None:
                     return 0
-                self._engine.load_shared_state(fetch(after.source))
+                self._load(fetch(after.source))
             payloads = [fetch(peer) for peer in after.contributors]
         except (ExchangeError, PayloadError) as error:
             if isinstance(error, ExchangeError) and type(error) is not ExchangeError:
@@ -164,8 +209,15 @@ class FlexDeMo:
             _logger.warning("out of step after round %d: %s", closed.round, error)
             self._lose()
             return 0
+        is_silent = self._course.is_silent(closed.round)
         self._round = closed.round + 1
-        return self._engine.apply(payloads)
+        return 0 if is_silent else self._engine.apply(payloads)
+
+    def _load(self, blob: bytes) -> None:
+        """Take another peer's course and state. Raises ``PayloadError``."""
+        course, state = unpack(blob)
+        self._adopt(Course.of(self._settings, self._seed).restored(course))
+        self._engine.load_shared_state(state)
 
     def _lose(self) -> None:
         self._round, self._ahead = _LOST, None
@@ -177,10 +229,12 @@ class FlexDeMo:
         if not rounds:
             return
         num_payloads = sum(len(after.contributors) for after in standings)
-        if num_payloads * self._engine.payload_bytes > self._engine.shared_bytes:
+        if num_payloads * self._engine.payload_bytes() > self._engine.shared_bytes:
             self._lose()
         for closed, after in zip(rounds, standings, strict=True):
             self._follow(closed, after, lambda peer, closed=closed: fetch(closed, peer))  # type: ignore[misc]  # mypy cannot infer the default's type
+            if self._round == closed.round + 1:
+                self._decide(closed.round, after.told)
         self._giver = standings[-1].giver
 
     def consensus(self, closed: ClosedRound, _fetch: Fetch) -> dict[str, Tensor]:
@@ -200,11 +254,13 @@ class FlexDeMo:
             "round": self._round,
             "giver": self._giver,
             "ahead": ahead,
+            "course": self._course.state_dict(),
             "engine": self._engine.state_dict(with_gradient=ahead is not None),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._round, self._giver = state["round"], state["giver"]
+        self._adopt(Course.of(self._settings, self._seed).restored(state["course"]))
         ahead = state["ahead"]
         self._ahead = ahead and (ahead[0], StepResult(*ahead[1:]))
         self._engine.load_state_dict(state["engine"])

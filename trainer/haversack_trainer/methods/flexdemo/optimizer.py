@@ -126,9 +126,16 @@ class FlexDemoOptimizer(torch.optim.Optimizer):
             slot.state["step"] += 1
         return len(parts)
 
-    def payload_bytes(self) -> int:
-        """Exact length of the next payload."""
-        return self._frame(list(self._slots())).num_bytes
+    @torch.no_grad()
+    def take_back(self, payload: bytes) -> None:
+        """Undo what ``compress`` took out of the momentum for this payload, which nobody has counted."""
+        slots = list(self._slots())
+        for slot, part in zip(slots, self._reader(slots)(payload) or [], strict=True):
+            self._scheme.take_back(slot.bucket, slot.state["momentum"], part)
+
+    def payload_bytes(self, options: Options | None = None) -> int:
+        """Exact length of the next payload, under other options if that is asked."""
+        return self._frame(list(self._slots()), options).num_bytes
 
     def weights(self) -> list[Tensor]:
         """Flat, as they are between two exchanges; views, or DiLoCo's reference."""
@@ -194,9 +201,11 @@ class FlexDemoOptimizer(torch.optim.Optimizer):
 
         return read
 
-    def _frame(self, slots: Sequence[_Slot]) -> Frame:
+    def _frame(self, slots: Sequence[_Slot], options: Options | None = None) -> Frame:
+        scheme = scheme_of(options) if options else self._scheme
         sizes = tuple(slot.bucket.num_elements for slot in slots)
-        return Frame(self.options, sizes, tuple(self._scheme.num_bytes(s.bucket) for s in slots))
+        lengths = tuple(scheme.num_bytes(slot.bucket) for slot in slots)
+        return Frame(options or self.options, sizes, lengths)
 
     def _slots(self) -> Iterator[_Slot]:
         for group in self.param_groups:

@@ -28,11 +28,17 @@ class Options:
     outer_momentum: float = float(chosen.OUTER_MOMENTUM)
     sync_every: int = chosen.SYNC_EVERY
 
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps between two exchanges."""
+        return self.sync_every if self.scheme is Scheme.DILOCO else 1
+
     @staticmethod
     def of(settings: Settings, seed: int) -> Options:
-        """``seed`` is the run's: all peers pick the same elements."""
+        """``seed`` is the run's: all peers pick the same elements. Auto begins as DeMo."""
+        is_auto = settings.scheme is Scheme.AUTO
         return Options(
-            scheme=settings.scheme,
+            scheme=Scheme.DEMO if is_auto else settings.scheme,
             seed=seed,
             learning_rate=float(settings.learning_rate),
             weight_decay=float(settings.weight_decay),

@@ -57,6 +57,10 @@ class Picked:
         data = encode_values(self._options.value_type, grouped, scales)
         return Sent(data, float(torch.linalg.vector_norm(seen)) ** 2, before)
 
+    def take_back(self, bucket: Bucket, momentum: Tensor, part: Tensor) -> None:
+        if self.keeps_momentum:
+            momentum[self.positions(bucket)] += self._options.alpha * part
+
     def num_bytes(self, bucket: Bucket) -> int:
         return num_value_bytes(self._options.value_type, *self._shape(bucket))
 

@@ -56,6 +56,9 @@ class Scheme(Protocol):
     def encode(self, bucket: Bucket, momentum: Tensor, gradient: Tensor) -> Sent:
         """Take the gradient into the momentum, and out of it ``alpha`` of what is sent."""
 
+    def take_back(self, bucket: Bucket, momentum: Tensor, part: Part) -> None:
+        """Put back what ``encode`` took out of the momentum for this part, up to rounding."""
+
     def num_bytes(self, bucket: Bucket) -> int:
         """Exact length of a part."""
 

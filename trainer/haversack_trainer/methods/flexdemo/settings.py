@@ -21,6 +21,7 @@ OUTER_MOMENTUM: Final = "0.9"
 
 
 class Scheme(StrEnum):
+    AUTO = "Auto"
     DEMO = "DeMo"
     RANDOM = "Random"
     STRIDING = "Striding"
@@ -97,7 +98,7 @@ class Settings(MethodSettings):
         _only("rate", "rate", Scheme.RANDOM, Scheme.STRIDING),
         _only("beta", "beta", *_SELECTIVE),
         _only("alpha", "alpha", *_SELECTIVE),
-        _only("update", "update", *_SELECTIVE, Scheme.FULL),
+        _only("update", "update", *_SELECTIVE, Scheme.FULL, Scheme.AUTO),
         _only("syncEvery", "sync_every", Scheme.DILOCO),
         _only("outerLearningRate", "outer_learning_rate", Scheme.DILOCO),
         _only("outerMomentum", "outer_momentum", Scheme.DILOCO),
@@ -137,6 +138,11 @@ class Settings(MethodSettings):
             lambda settings: settings.delay == 0 or settings.scheme is not Scheme.DILOCO,
             "delay: DiLoCo's exchanges are rare already; remove it or change the scheme",
         ),
+        Check(
+            "self.delay == 0 || self.scheme != 'Auto'",
+            lambda settings: settings.delay == 0 or settings.scheme is not Scheme.AUTO,
+            "delay: scheme Auto chooses it; remove it or change the scheme",
+        ),
     )
 
     precision: Precision = Field(
@@ -149,7 +155,8 @@ class Settings(MethodSettings):
     scheme: Scheme = Field(
         default=Scheme.DEMO,
         description="What is exchanged: DeMo the largest DCT coefficients of the momentum, Random and Striding "
-        "a changing share of its elements, DiLoCo all weights now and then, Full the whole gradient.",
+        "a changing share of its elements, DiLoCo all weights now and then, Full the whole gradient. Auto times the "
+        "first rounds and takes the richest of these whose exchange hides behind compute.",
     )
     learning_rate: Decimal = Field(
         default="0.0003",

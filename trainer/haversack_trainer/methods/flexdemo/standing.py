@@ -29,6 +29,8 @@ class Standing:
     """Certain to be in sync after the round, ascending."""
     strays: tuple[int, ...]
     """In need of a state after the round."""
+    told: tuple[bytes, ...] = ()
+    """What its members have measured, ascending by peer."""
 
     @property
     def giver(self) -> int | None:
@@ -52,6 +54,7 @@ def standing(closed: ClosedRound) -> Standing:
         founder=None,
         sound=sound,
         strays=tuple(sorted({*differing, *(hungry if source is None else ())})),
+        told=tuple(word.told for word in words.values() if word.told is not None),
     )
 
 
