@@ -132,6 +132,10 @@ _CONTEXTS: Final[dict[str, Edits]] = {
         "spec.pools[].peers.replicas": 256,
         "spec.placement.minPeers": 256,
     },
+    "spec.pools[].processes": {
+        "spec.method.type": "FlexDeMo",
+        "spec.method.flexDeMo.sharding": "ZeRO1",
+    },
     "spec.pools[].peers.replicas:type": _TWO_POOLS,
     "spec.pools[].peers.replicas:minimum": _TWO_POOLS,
     f"{_TOLERATION}.tolerationSeconds": {f"{_TOLERATION}.effect": "NoExecute"},

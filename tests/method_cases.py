@@ -192,8 +192,12 @@ METHOD_CASES: Final = (
         "momentum that never decays",
     ),
     _flex_case("delay", {"delay": 1}, {"delay": 1, "scheme": "DiLoCo"}, "DiLoCo's exchanges"),
-    _flex_case("precision", {"precision": "FP32"}, {"precision": "BF16"}, "BF16 goes with"),
-    _flex_case("sharding", {"sharding": "None"}, {"sharding": "ZeRO2"}, "peers of several"),
+    _flex_case(
+        "precision",
+        {"precision": "BF16", "sharding": "FSDP2"},
+        {"precision": "BF16"},
+        "BF16 goes with",
+    ),
     *(
         Case(
             f"SPSA: {title}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from job_cases import Case, pools
 
@@ -10,6 +10,7 @@ _TOLERATIONS: Final = "spec.pools[].tolerations"
 _SELECTOR: Final = "spec.pools[].nodeSelector"
 _MIN_PEERS: Final = "spec.placement.minPeers"
 _POOL: Final = "spec.pools[]."
+_SHARDED: Final = {"spec.method": {"type": "FlexDeMo", "flexDeMo": {"sharding": "ZeRO1"}}}
 _CPUS: Final = (
     ("1m", "0"),
     ("0.001", "0.000"),
@@ -31,6 +32,15 @@ _MEMORIES: Final = (
     ("0.5Ti", "8GiB"),
     ("2Gi", "9999999999Pi"),
 )
+
+
+def _unlike(devices: int, processes: int) -> list[dict[str, Any]]:
+    """A pool of peers with devices beside one of peers without."""
+    return [
+        {"name": "gpu", "accelerator": {"count": devices}},
+        {"name": "cpu", "processes": processes},
+    ]
+
 
 POOL_CASES: Final = (
     Case(
@@ -56,6 +66,42 @@ POOL_CASES: Final = (
         {"spec.pools": pools((2, 0), (1, 0)), _MIN_PEERS: 3},
         {"spec.pools": pools((2, 0), (1, 0)), _MIN_PEERS: 4},
         "may not exceed the sum",
+    ),
+    Case(
+        "several processes of one model each",
+        {**_SHARDED, _POOL + "processes": 2},
+        {"spec.method": {"type": "FlexDeMo", "flexDeMo": {}}, _POOL + "processes": 2},
+        "pools: several processes share a model out",
+    ),
+    Case(
+        "several processes and a method that has no use for them",
+        {_POOL + "accelerator": {"count": 2}},
+        {_POOL + "processes": 2},
+        "pools: several processes share a model out",
+    ),
+    Case(
+        "processes beside devices",
+        {**_SHARDED, _POOL + "accelerator": {"count": 2}},
+        {**_SHARDED, _POOL + "accelerator": {"count": 2}, _POOL + "processes": 2},
+        "processes: is for CPU peers",
+    ),
+    Case(
+        "peers with other numbers of processes",
+        {**_SHARDED, "spec.pools": _unlike(2, 2)},
+        {**_SHARDED, "spec.pools": _unlike(2, 3)},
+        "pools: with sharding every process",
+    ),
+    Case(
+        "peers with other numbers of devices that are not shared out",
+        {"spec.pools": _unlike(2, 1)},
+        {**_SHARDED, "spec.pools": _unlike(2, 1)},
+        "pools: with sharding every process",
+    ),
+    Case(
+        "a sharded pod has no group with other pods",
+        {**_SHARDED, "spec.network.bulk": "Relay"},
+        {**_SHARDED, "spec.network.bulk": "Direct"},
+        "network.bulk: the processes of a pod",
     ),
     Case("no peer at all", {}, {"spec.pools": pools((0, 0))}, "may not exceed the sum"),
     *(

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from haversack_trainer.contract.adapter import AdapterSpec
 from haversack_trainer.contract.base import SUBDOMAIN, VISIBLE, Frozen, Name, ObjectName
+from haversack_trainer.contract.environment import MAX_PROCESSES
 from haversack_trainer.contract.spec import (
     CheckpointSpec,
     DatasetSpec,
@@ -125,6 +126,13 @@ class Pool(Frozen):
     )
     accelerator: Accelerator | None = Field(
         default=None, description="Devices; omit for CPU peers."
+    )
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_PROCESSES,
+        description="Processes of a CPU peer that share its model out. A peer with devices has one per device, "
+        "if the method can use them.",
     )
     resources: Resources = Field(default=Resources(), description="CPU and memory of each peer.")
     node_selector: dict[str, LabelValue] = Field(

@@ -12,6 +12,7 @@ from typing import Final
 
 from haversack_operator.api.dataset_rules import DATASET_RULES
 from haversack_operator.api.job import LABEL_KEY_PATTERN, MAX_PEERS, JobSpec
+from haversack_operator.api.process_rules import PROCESS_RULES
 from haversack_operator.api.ranges import CPU, MEMORY
 from haversack_operator.api.rule import Rule
 from haversack_trainer.contract.adapter import AdapterType
@@ -214,7 +215,9 @@ _POOLS: Final = (
     ),
 )
 
-RULES: Final[tuple[Rule, ...]] = _ADDRESSES + _MODEL + DATASET_RULES + _TRAINING + _POOLS
+RULES: Final[tuple[Rule, ...]] = (
+    _ADDRESSES + _MODEL + DATASET_RULES + _TRAINING + _POOLS + PROCESS_RULES
+)
 
 METHOD_RULES: Final = tuple(
     Rule(f"spec.method.{card.member}", check.cel, check.holds, check.message)

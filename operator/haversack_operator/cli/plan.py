@@ -21,7 +21,8 @@ from . import jobfile
 from .nodes import nodes_of
 from .words import DONE, FAILED, program
 
-HEADER: Final = ("PEER", "POOL", "NODE", "ZONE", "MICRO-BATCH", "MEMORY", "STEP PEAK")
+HEADER: Final = ("PEER", "POOL", "NODE", "ZONE", "PROCESSES", "MICRO-BATCH", "MEMORY", "STEP PEAK")
+PROCESSES: Final = HEADER.index("PROCESSES")
 UNKNOWN: Final = "-"
 
 
@@ -63,6 +64,7 @@ def _rows(demand: Demand, nodes: Sequence[Node], plan: Plan) -> Iterator[dict[st
             "node": one.node,
             "zone": zones[one.node],
             "microBatchSize": one.micro_batch_size,
+            "processes": kinds[one.pool].processes,
             "memoryBytes": kinds[one.pool].memory_bytes,
             "stepPeakBytes": _peak(demand, one),
         }
@@ -113,7 +115,9 @@ def _yaml(demand: Demand, nodes: Sequence[Node], answer: Plan | Infeasible) -> s
 def _text(demand: Demand, nodes: Sequence[Node], answer: Plan | Infeasible) -> str:
     if isinstance(answer, Infeasible):
         return "\n".join((f"no plan: {answer.why}", *(f"  {one}" for one in answer.reasons)))
-    table = [HEADER, *(_cells(row) for row in _rows(demand, nodes, answer))]
+    table: list[tuple[str, ...]] = [HEADER, *(_cells(row) for row in _rows(demand, nodes, answer))]
+    if all(kind.processes == 1 for kind in demand.kinds):
+        table = [row[:PROCESSES] + row[PROCESSES + 1 :] for row in table]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -129,6 +133,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["pool"],
         row["node"],
         row["zone"] or UNKNOWN,
+        str(row["processes"]),
         str(row["microBatchSize"]),
         format_bytes(row["memoryBytes"]),
         format_bytes(peak) if peak else UNKNOWN,

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from haversack_operator.api.job import JobSpec, Pool, Toleration
+from haversack_operator.api.processes import num_processes, sharding
 from haversack_operator.api.quantity import to_bytes, to_millis
 from haversack_trainer.contract.cards import METHODS, MethodCard
 from haversack_trainer.contract.weights import weights_of
 
+LOADED_IN_PARTS: Final = "ZeRO3"
+"""FSDP2 splits a model that each process has loaded whole; ZeRO 1 and 2 leave the frozen weights whole."""
 HUB_REQUESTS: Final[Mapping[str, str]] = {"cpu": "100m", "memory": "512Mi"}
 
 
@@ -47,6 +50,8 @@ class PeerKind:
     """Request and limit."""
     candidates: tuple[Candidate, ...]
     """Wanted micro-batch first, then smaller ones."""
+    processes: int = 1
+    """Of each peer."""
     devices: DeviceAsk | None = None
     architecture: str | None = None
     node_selector: Mapping[str, str] | None = None
@@ -76,8 +81,7 @@ def demand_of(spec: JobSpec) -> Demand:
     kinds: list[PeerKind] = []
     first = 0
     for pool in spec.pools:
-        on_device = pool.accelerator is not None
-        kinds.append(_kind(pool, first, _candidates(spec, card, on_device=on_device)))
+        kinds.append(_kind(spec, pool, first, _candidates(spec, card, pool)))
         first += pool.peers.replicas
     return Demand(tuple(kinds), spec.placement.min_peers, card.ring_edges, _hub(spec))
 
@@ -102,7 +106,9 @@ def _hub(spec: JobSpec) -> PeerKind:
     )
 
 
-def _kind(pool: Pool, first_peer: int, candidates: tuple[Candidate, ...]) -> PeerKind:
+def _kind(
+    spec: JobSpec, pool: Pool, first_peer: int, candidates: tuple[Candidate, ...]
+) -> PeerKind:
     return PeerKind(
         pool=pool.name,
         first_peer=first_peer,
@@ -111,6 +117,7 @@ def _kind(pool: Pool, first_peer: int, candidates: tuple[Candidate, ...]) -> Pee
         cpu_millis=to_millis(pool.resources.cpu),
         memory_bytes=to_bytes(pool.resources.memory),
         candidates=candidates,
+        processes=num_processes(spec, pool),
         devices=_devices(pool),
         architecture=pool.architecture and pool.architecture.value,
         node_selector=pool.node_selector,
@@ -124,30 +131,32 @@ def _devices(pool: Pool) -> DeviceAsk | None:
     return DeviceAsk(ask.resource_name, ask.count, to_bytes(ask.memory or "0"))
 
 
-def _candidates(spec: JobSpec, card: MethodCard, *, on_device: bool) -> tuple[Candidate, ...]:
+def _candidates(spec: JobSpec, card: MethodCard, pool: Pool) -> tuple[Candidate, ...]:
     """The wanted micro-batch, then powers of two that divide the batch."""
-    batch = spec.training.batch_size
-    wanted = min(spec.training.micro_batch_size or batch, batch)
+    processes, batch = num_processes(spec, pool), spec.training.batch_size
+    wanted = min(spec.training.micro_batch_size or batch, -(-batch // processes))
     footprint = spec.model.footprint
     if footprint is None:
         return (Candidate(wanted, 0),)
+    on_device = pool.accelerator is not None
     weights = weights_of(footprint, spec.adapter)
+    if sharding(spec) == LOADED_IN_PARTS:
+        weights = weights.in_parts(footprint, processes)
     settings = card.load_settings().model_validate(spec.method.get(card.member) or {})
     active = settings.active_layers(footprint.num_layers)
     memory = settings.memory(card.memory)
     powers = (2**exponent for exponent in range(wanted.bit_length() - 1, -1, -1))
     sizes = [wanted, *(size for size in powers if size < wanted and batch % size == 0)]
-    return tuple(
-        Candidate(
-            size,
-            memory.peak_bytes(
-                footprint,
-                weights,
-                max_length=spec.dataset.max_length,
-                micro_batch=size,
-                on_device=on_device,
-                active_layers=active,
-            ),
+    peaks = {
+        size: memory.peak_bytes(
+            footprint,
+            weights,
+            max_length=spec.dataset.max_length,
+            micro_batch=size,
+            on_device=on_device,
+            active_layers=active,
         )
         for size in sizes
-    )
+    }
+    # Each process has a device of its own, but all of them the pod's memory together.
+    return tuple(Candidate(size, peaks[size] * (1 if on_device else processes)) for size in sizes)

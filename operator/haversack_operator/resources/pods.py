@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from haversack_operator.api import names, owned
 from haversack_operator.api.job import Pool, Toleration
+from haversack_operator.api.processes import num_processes, sharding
 from haversack_operator.cluster.base import Manifest
 from haversack_operator.cluster.certificates import HUB, peer_name
 from haversack_operator.placement.demand import HUB_REQUESTS, hub_tolerations
@@ -45,6 +46,7 @@ def peer_pod(job: Job, place: Assignment, attempt: int, settings: PodSettings) -
         env.ATTEMPT: str(attempt),
         env.MICRO_BATCH_SIZE: str(place.micro_batch_size),
         env.HUB_URL: f"https://{owned.hub_name(job.name, job.namespace)}:{env.HUB_PORT}",
+        **_process_variables(job, pool),
     }
     container = _container(
         job, "peer", pool.image or job.spec.runtime.image or settings.trainer_image, variables
@@ -59,6 +61,10 @@ def peer_pod(job: Job, place: Assignment, attempt: int, settings: PodSettings) -
         first, last = env.GROUP_PORTS
         ports = {"name": "net.ipv4.ip_local_port_range", "value": f"{first} {last}"}
         spec["securityContext"]["sysctls"] = [ports]
+    if env.PROCESSES in variables:
+        # The runtime's own is 64 MiB, too little for NCCL.
+        spec["volumes"].append({"name": "shm", "emptyDir": {"medium": "Memory"}})
+        container["volumeMounts"].append({"name": "shm", "mountPath": env.SHARED_MEMORY_MOUNT})
     if pool.node_selector:
         spec["nodeSelector"] = dict(pool.node_selector)
     if pool.runtime_class_name is not None:
@@ -102,6 +108,17 @@ def hub_pod(
     if node is not None:
         spec["affinity"] = _drawn_to(node)
     return _pod(meta, spec)
+
+
+def _process_variables(job: Job, pool: Pool) -> dict[str, str]:
+    """For a pod whose processes share its model out."""
+    if sharding(job.spec) is None:
+        return {}
+    return {
+        env.PROCESSES: str(num_processes(job.spec, pool)),
+        env.EXTENSIONS: f"{env.WORK_MOUNT}/extensions",
+        env.INTERFACE: "lo",
+    }
 
 
 def _labels(role: Role, attempt: int) -> dict[str, str]:

@@ -139,3 +139,17 @@ def test_bad_input_is_one_sentence(
     assert captured.out == ""
     assert said in captured.err
     assert len(captured.err.splitlines()) == 1
+
+
+def test_the_table_shows_processes_where_peers_have_several(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "job.yaml"
+    method = "{type: FlexDeMo, flexDeMo: {sharding: ZeRO1}}"
+    text = JOB.replace("{type: DecLoRA}", method).replace("MINIMUM", "1")
+    gpu = text.partition("  - name: gpu")[0]
+    pools = "  - {name: cpu, processes: 2, resources: {memory: 40Gi}}\n"
+    path.write_text(gpu + pools + "  storage: {uri: file:///store}\n")
+    assert main(["plan", str(path), "--nodes", NODES]) == 0
+    header, row = (line.split() for line in capsys.readouterr().out.splitlines()[:2])
+    assert dict(zip(header, row, strict=False))["PROCESSES"] == "2"

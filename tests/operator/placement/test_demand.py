@@ -140,3 +140,47 @@ def test_many_points_in_a_pass_are_so_many_batches() -> None:
 def test_a_projection_has_a_backward_pass() -> None:
     plain = demand_of(a_spec("DecLoRA", footprint=MINILM)).kinds[0].candidates[0].peak_bytes
     assert peak_with({"estimator": "Projection"}) == plain > peak_with({})
+
+
+LARGE = {
+    "parameters": 8_000_000_000,
+    "hiddenSize": 4096,
+    "numLayers": 32,
+    "vocabularySize": 128_000,
+}
+
+
+def peaks(sharding: str, pool: dict[str, Any]) -> tuple[int, int]:
+    """Processes of a peer, and bytes at the peak of a step with the smallest micro-batch."""
+    method = {"type": "FlexDeMo", "flexDeMo": {"sharding": sharding}}
+    spec = a_spec(footprint=LARGE, pools=[{"name": "one", **pool}]).model_copy(
+        update={"method": method}
+    )
+    kind = demand_of(spec).kinds[0]
+    return kind.processes, kind.candidates[-1].peak_bytes
+
+
+def test_a_frozen_model_that_is_loaded_in_parts_fits_where_it_would_not() -> None:
+    """Only ZeRO-3 never has the whole of it: the others are counted whole, on the safe side."""
+    devices = {"accelerator": {"count": 4}}
+    base = 4 * LARGE["parameters"]
+    none, whole = peaks("None", devices), peaks("ZeRO1", devices)
+    assert none == (1, whole[1])
+    assert peaks("FSDP2", devices) == whole
+    assert whole[0] == 4
+    num_processes, part = peaks("ZeRO3", devices)
+    assert num_processes == 4
+    assert base / 4 < part < 0.6 * base < whole[1]
+
+
+def test_the_processes_of_a_cpu_peer_share_its_memory() -> None:
+    one, four = peaks("ZeRO1", {}), peaks("ZeRO1", {"processes": 4})
+    assert four == (4, 4 * one[1])
+
+
+def test_a_micro_batch_is_no_more_than_a_process_s_part_of_the_batch() -> None:
+    spec = a_spec(pools=[{"name": "one", "processes": 4}], training={"batchSize": 30})
+    sharded = spec.model_copy(
+        update={"method": {"type": "FlexDeMo", "flexDeMo": {"sharding": "ZeRO1"}}}
+    )
+    assert demand_of(sharded).kinds[0].candidates[0].micro_batch_size == 8

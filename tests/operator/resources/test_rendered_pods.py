@@ -173,3 +173,31 @@ def test_from_pod_to_pod_peers_reach_one_another_on_known_ports() -> None:
 def test_without_a_network_policy_none_is_made() -> None:
     kinds = [body["kind"] for body in shared_objects(a_job(networkPolicy={"enabled": False}))]
     assert kinds == ["ConfigMap", "Service"]
+
+
+SHARDED: dict[str, Any] = {
+    "method": {"type": "FlexDeMo", "flexDeMo": {"sharding": "ZeRO2"}},
+    "pools": [
+        {"name": "gpu", "accelerator": {"count": 4}},
+        {"name": "cpu", "processes": 4},
+    ],
+}
+
+
+@pytest.mark.parametrize("pool", ["gpu", "cpu"])
+def test_a_pod_whose_processes_share_the_model_out_is_still_one_container(pool: str) -> None:
+    pod = peer(a_job(**SHARDED), pool)
+    told = env(pod)
+    assert told[environment.PROCESSES] == "4"
+    assert told[environment.INTERFACE] == "lo"
+    assert told[environment.EXTENSIONS].startswith(environment.WORK_MOUNT + "/")
+    (shm,) = (one for one in pod["spec"]["volumes"] if one["name"] == "shm")
+    assert shm["emptyDir"] == {"medium": "Memory"}
+    assert {"name": "shm", "mountPath": "/dev/shm"} in container(pod)["volumeMounts"]
+
+
+def test_devices_alone_do_not_make_several_processes() -> None:
+    """A method that cannot use them keeps the one process that it had."""
+    pod = peer(a_job(pools=[{"name": "gpu", "accelerator": {"count": 4}}]), "gpu")
+    assert environment.PROCESSES not in env(pod)
+    assert all(one["name"] != "shm" for one in pod["spec"]["volumes"])

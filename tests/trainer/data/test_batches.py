@@ -71,3 +71,34 @@ def test_seeds_and_peers_go_their_own_ways() -> None:
         for step in (0, 1)
     }
     assert len(orders) == 8
+
+
+@settings(deadline=None)
+@given(st.integers(1, 20), st.integers(1, 8), st.integers(1, 5), st.integers(0, 3))
+def test_the_processes_of_a_pod_share_a_step_out(
+    size: int, micro: int, processes: int, step: int
+) -> None:
+    part = list(range(30))
+
+    def of(share: tuple[int, int]) -> Batches:
+        return Batches(
+            numbers,
+            SAMPLES,
+            np.array(part),
+            batch_size=size,
+            micro_batch_size=micro,
+            seed=1,
+            peer=0,
+            share=share,
+        )
+
+    shares = [of((process, processes)).micro_batches(step) for process in range(processes)]
+    assert len({len(share) for share in shares}) == 1, "as many steps on every process"
+    seen = [
+        int(i)
+        for share in shares
+        for batch in share
+        for i in batch.tensors["index"][: batch.num_samples]
+    ]
+    assert sorted(seen) == sorted(of((0, 1)).indices(step))
+    assert all(len(batch.tensors["index"]) for share in shares for batch in share)

@@ -40,6 +40,12 @@ class PeerConfig:
     cache_dir: Path
     address: str = ""
     """Where other peers reach this one, if blobs go from pod to pod."""
+    processes: int | None = None
+    """Of this peer's pod, which share its model out; None where there is one, with the whole of it."""
+    process: int = 0
+    """This one; the first is the peer."""
+    meeting: Path | None = None
+    """Where the pod's processes find one another; None in the program that starts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,11 @@ def load_peer(environ: Mapping[str, str]) -> PeerConfig:
         work_dir=Path(environ.get(env.WORK_DIR) or env.WORK_MOUNT),
         cache_dir=Path(environ.get(env.CACHE_DIR) or env.CACHE_MOUNT),
         address=_required(environ, env.ADDRESS) if job.network.is_direct else "",
+        processes=_number(environ, env.PROCESSES, 1, env.MAX_PROCESSES)
+        if environ.get(env.PROCESSES)
+        else None,
+        process=_number(environ, env.PROCESS, 0, env.MAX_PROCESSES - 1, 0),
+        meeting=Path(meeting) if (meeting := environ.get(env.MEETING)) else None,
     )
 
 

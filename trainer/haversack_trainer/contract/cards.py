@@ -99,6 +99,9 @@ class MethodCard:
     """True if peers exchange along a graph; False if everybody needs everybody's bytes."""
     sends_blobs: bool = True
     """False if all that a peer publishes goes into the log."""
+    shards: bool = False
+    """True if a peer may be a pod with several processes; its settings then say how they share the model out, in
+    ``sharding``, where None is one process."""
     forbids_dropout: bool = False
     """True if a step must see the same function at every forward pass."""
     common_state: tuple[str, ...] = ()
@@ -166,6 +169,7 @@ METHODS: Final[dict[str, MethodCard]] = {
             needs_backward=True,
             memory=MemoryModel(bytes_per_trainable=24, activation_factor=28, score_copies=4),
             ring_edges=False,
+            shards=True,
         ),
         MethodCard(
             type="SPSA",

@@ -14,6 +14,16 @@ NODE: Final = "HAVERSACK_NODE"
 """Name of the node, for reports."""
 MICRO_BATCH_SIZE: Final = "HAVERSACK_MICRO_BATCH_SIZE"
 """Samples in one forward pass, as chosen by placement for this peer's node."""
+PROCESSES: Final = "HAVERSACK_PROCESSES"
+"""Processes of this peer's pod, one per accelerator; not set for one."""
+PROCESS: Final = "HAVERSACK_PROCESS"
+"""Set by the pod's first program for each of its processes: 0 is the peer, the others follow it."""
+MEETING: Final = "HAVERSACK_MEETING"
+"""Set by the pod's first program: a file at which its processes find one another."""
+EXTENSIONS: Final = "TORCH_EXTENSIONS_DIR"
+"""torch's own: where compiled extensions go. In the pod's work folder, so that no other pod's lock is found there."""
+INTERFACE: Final = "GLOO_SOCKET_IFNAME"
+"""gloo's own: the processes of a pod talk over loopback."""
 HUB_URL: Final = "HAVERSACK_HUB_URL"
 """``https://host:port`` of the run log."""
 HUB_NAME: Final = "HAVERSACK_HUB_NAME"
@@ -38,7 +48,10 @@ CACHE_MOUNT: Final = "/var/cache/haversack"
 CLAIM_MOUNT: Final = "/mnt/haversack"
 """``pvc://claim/path`` is mounted at ``/mnt/haversack/claim``."""
 
+SHARED_MEMORY_MOUNT: Final = "/dev/shm"  # noqa: S108  # the container's own
+
 HUB_PORT: Final = 8443
 GROUP_PORTS: Final = (40_000, 44_095)
 """First and last port that peers listen on for one another: their pods' ephemeral ports. gloo asks the kernel for
 one and cannot be told which."""
+MAX_PROCESSES: Final = 16

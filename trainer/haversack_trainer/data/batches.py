@@ -8,7 +8,7 @@ of an epoch into the next.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -42,14 +42,17 @@ class Batches:
         micro_batch_size: int,
         seed: int,
         peer: int,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        """``part`` holds this peer's indices into ``samples``; it must not be empty."""
+        """``part`` holds this peer's indices into ``samples``; it must not be empty. ``share``: which process this
+        is, and how many there are, where several share out a step's samples."""
         self._encoder = encoder
         self._samples = samples
         self._part = part
         self._batch_size = batch_size
         self._micro_batch_size = micro_batch_size
         self._seed = (seed, peer)
+        self._process, self._num_processes = share
         self._epoch = lru_cache(maxsize=2)(self._permuted)
 
     @property
@@ -65,11 +68,17 @@ class Batches:
         return np.array([self._epoch(epoch)[offset] for epoch, offset in places], np.int64)
 
     def micro_batches(self, step: int) -> list[Batch]:
-        """The step's samples, encoded, at most ``micro_batch_size`` at a time; the last may be smaller."""
-        chosen, size = self.indices(step), self._micro_batch_size
+        """This process's part of the step's samples, encoded, at most ``micro_batch_size`` at a time; the last may
+        be smaller. All processes have equally many: one that lacks samples repeats some, with ``num_samples`` 0."""
+        chosen, count, size = self.indices(step), self._num_processes, self._micro_batch_size
+        own = chosen[self._process :: count]
+        most = -(-len(chosen) // count)
+        cut = [own[start : start + size] for start in range(0, most, size)]
         return [
-            self._encoder(self._samples, chosen[start : start + size])
-            for start in range(0, len(chosen), size)
+            self._encoder(self._samples, piece)
+            if len(piece)
+            else replace(self._encoder(self._samples, chosen[:1]), num_samples=0)
+            for piece in cut
         ]
 
     def _permuted(self, epoch: int) -> Indices:

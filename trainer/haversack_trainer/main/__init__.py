@@ -16,9 +16,10 @@ from pathlib import Path
 from haversack_trainer.config import load_peer
 from haversack_trainer.contract.exits import ExitCode
 from haversack_trainer.contract.spec import S3Spec
+from haversack_trainer.pod.start import die_with_parent, run_processes
 
 from .endings import ending
-from .machine import stop_on_signals
+from .machine import num_threads, stop_on_signals
 
 __all__ = ["main"]
 
@@ -44,6 +45,12 @@ def _peer(environ: Mapping[str, str], _chosen: argparse.Namespace) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     config = load_peer(environ)
+    if config.processes is not None and config.meeting is None:
+        threads = num_threads(environ)
+        code = run_processes(config.processes, config.work_dir, environ, stop, threads=threads)
+        sys.exit(code)
+    if config.meeting is not None:
+        die_with_parent()
     # torch and its libraries take seconds to import: a job that does not parse is told so at once.
     from .peer import run_peer
 

@@ -20,6 +20,7 @@ _ENDINGS: Final = (
     ("haversack_trainer.exchange.base:Refused", ExitCode.BAD_JOB),
     ("haversack_trainer.exchange.topology:TopologyError", ExitCode.BAD_JOB),
     ("haversack_trainer.exchange.base:ExchangeError", ExitCode.CRASHED),
+    ("haversack_trainer.pod.team:LeaderGone", ExitCode.CRASHED),
     ("haversack_trainer.hub.journal:HubError", ExitCode.CRASHED),
     ("haversack_trainer.objects.base:StoreError", ExitCode.CRASHED),
     ("haversack_trainer.checkpoint.manifest:CheckpointError", ExitCode.CRASHED),

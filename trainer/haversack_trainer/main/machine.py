@@ -49,6 +49,12 @@ def memory_bytes(cgroup: Path) -> int:
     return whole
 
 
+def num_threads(environ: Mapping[str, str]) -> int:
+    """Threads that the pod may keep busy."""
+    told = environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdecimal() and int(told) else num_cores(CGROUP)
+
+
 def num_cores(cgroup: Path) -> int:
     """Cores that affinity and CPU quota leave; torch by itself looks at neither the quota."""
     allowed = len(os.sched_getaffinity(0))

@@ -11,11 +11,14 @@ from pathlib import Path
 
 from haversack_trainer.checkpoint.sweep import sweep
 from haversack_trainer.config import PeerConfig
+from haversack_trainer.contract.adapter import AdapterType
 from haversack_trainer.contract.membership import Identity
 from haversack_trainer.data import DataError, NoSpace, Samples, Split, read, resolve, split
 from haversack_trainer.model import FineTuned, ModelError, load_model
 from haversack_trainer.objects.base import Away, Store, StoreError
 from haversack_trainer.objects.opening import open_store
+from haversack_trainer.sharding import ShardingError, Shards, World
+from haversack_trainer.sharding.opening import Loading, Sharding, open_shards
 
 from .endings import BadJob
 
@@ -31,27 +34,32 @@ class Material:
     split: Split
     store: Store
     identity: Identity
+    shards: Shards | None = None
+    """Where the pod's processes share the model out."""
 
 
-def prepare(config: PeerConfig, environ: Mapping[str, str]) -> Material:
-    """Raises ``BadJob`` for what would fail again, ``NoSpace`` and ``Away`` for what might not."""
+def prepare(config: PeerConfig, environ: Mapping[str, str], world: World | None = None) -> Material:
+    """``world``: the pod's processes. Raises ``BadJob`` for what would fail again, ``NoSpace`` and ``Away`` for
+    what might not."""
     try:
         store = _store(config, environ)
+        if world is not None:
+            world.first_then_others(lambda: _fetch_all(config, environ))
         samples, parts = _data(config, environ)
-        model = _model(config, environ, samples)
+        model, shards, identity = _model(config, environ, samples, parts, world)
     except (NoSpace, Away):
         raise
-    except (DataError, ModelError, StoreError) as error:
+    except (DataError, ModelError, StoreError, ShardingError) as error:
         raise BadJob(str(error)) from error
     _logger.info("model on %s, %d samples", model.device, len(samples))
-    return Material(model, samples, parts, store, _identity(config, model, parts))
+    return Material(model, samples, parts, store, identity, shards)
 
 
 def _store(config: PeerConfig, environ: Mapping[str, str]) -> Store:
     storage = config.job.storage
     store = open_store(f"{storage.uri.rstrip('/')}/{config.job.job}", storage.s3, environ)
     store.probe()
-    if config.peer == 0:
+    if config.peer == 0 and config.process == 0:
         sweep(store)
     return store
 
@@ -65,10 +73,34 @@ def _data(config: PeerConfig, environ: Mapping[str, str]) -> tuple[Samples, Spli
     return samples, split(samples, spec, job.num_peers, job.training.seed, held_out)
 
 
-def _model(config: PeerConfig, environ: Mapping[str, str], samples: Samples) -> FineTuned:
+def _model(
+    config: PeerConfig,
+    environ: Mapping[str, str],
+    samples: Samples,
+    parts: Split,
+    world: World | None,
+) -> tuple[FineTuned, Shards | None, Identity]:
+    """Who the peer is, is found out before the weights are in parts."""
     spec = config.job.model
     path = _find(spec.uri, config, environ, revision=spec.revision)
-    return load_model(config.job, path, samples.classes)
+    if world is None:
+        model = load_model(config.job, path, samples.classes)
+        return model, None, _identity(config, model, parts)
+    sharding = Sharding.of(config.settings)
+    loading = Loading(sharding, whole_model=config.job.adapter.type is AdapterType.FULL)
+    model = load_model(config.job, path, samples.classes, loading.whole)
+    identity = _identity(config, model, parts)
+    return model, open_shards(model, world, sharding), identity
+
+
+def _fetch_all(config: PeerConfig, environ: Mapping[str, str]) -> bool:
+    """Into the cache, by one process for all."""
+    model, data = config.job.model, config.job.dataset
+    _find(model.uri, config, environ, revision=model.revision)
+    for uri in (data.uri, data.held_out.uri):
+        if uri is not None:
+            _find(uri, config, environ)
+    return True
 
 
 def _find(

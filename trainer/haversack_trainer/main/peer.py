@@ -6,10 +6,12 @@ import logging
 import sys
 from collections.abc import Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from transformers.utils.logging import disable_progress_bar
 
+from haversack_trainer import method
 from haversack_trainer.checkpoint.manifest import Meta
 from haversack_trainer.config import PeerConfig
 from haversack_trainer.contract.report import PeerReport
@@ -29,12 +31,15 @@ from haversack_trainer.loop.recorder import Recorder
 from haversack_trainer.loop.saves import Saves
 from haversack_trainer.loop.stories import Stories
 from haversack_trainer.method import Method, Unsuited, check_suited
+from haversack_trainer.model import FineTuned
+from haversack_trainer.pod.team import dismissing
 from haversack_trainer.report.events import EventLog
 from haversack_trainer.report.progress import Progress, open_progress
 
 from .endings import BadJob
 from .machine import set_up_torch
 from .material import Material, prepare
+from .pod import follow_first, join, lead
 from .room import room_for
 
 _logger = logging.getLogger(__name__)
@@ -44,7 +49,13 @@ def run_peer(config: PeerConfig, environ: Mapping[str, str], stop: Stop) -> None
     """Train until the run is over. Raises what ``endings`` knows."""
     set_up_torch(environ)
     disable_progress_bar()
-    material = prepare(config, environ)
+    world = join(config)
+    material = prepare(config, environ, world)
+    if world is not None and world.rank:
+        follow_first(
+            world, material, partial(_method, config, material), _batches(config, material)
+        )
+        return
     exchange = HttpExchange(
         config.hub_url,
         hub_name=config.hub_name,
@@ -55,7 +66,7 @@ def run_peer(config: PeerConfig, environ: Mapping[str, str], stop: Stop) -> None
         needs_approval=config.job.evaluation.gate.needs_approval,
         carrier=_carrier(config),
     )
-    with closing(exchange):
+    with closing(exchange), dismissing(world):
         compose(config, material, exchange, stop).run()
 
 
@@ -77,14 +88,14 @@ def _carrier(config: PeerConfig) -> Direct | None:
 
 def compose(config: PeerConfig, material: Material, exchange: Exchange, stop: Stop) -> Peer:
     """The loop with all its parts. Raises ``BadJob``."""
-    job, model, identity = config.job, material.model, material.identity
+    job, identity = config.job, material.identity
     events = config.work_dir / "events.jsonl"
     recorder = _recorder(config, exchange, events)
-    method = _method(config, material, stop, recorder)
+    model, trained = _trained(config, material, stop, recorder)
     meta = Meta(run=job.run, method=config.card.type, base_model=job.model.uri, identity=identity)
     common = frozenset(config.card.common_state)
     saves = Saves(material.store, meta, config.peer, job.checkpoint.keep, common)
-    judge = _judge(config, material)
+    judge = _judge(config, material, model)
     entry = Entry(job, exchange, saves, identity, config.attempt, config.node, stop)
     stories = Stories(material.store, job.run, events)
     archiving = None
@@ -96,7 +107,7 @@ def compose(config: PeerConfig, material: Material, exchange: Exchange, stop: St
             job,
             exchange,
             model,
-            method,
+            trained,
             entry,
             saves,
             judge,
@@ -125,9 +136,23 @@ def _recorder(config: PeerConfig, exchange: Exchange, events: Path) -> Recorder:
     return Recorder(exchange, EventLog(events), progress, chronicle, word, period)
 
 
-def _method(config: PeerConfig, material: Material, stop: Stop, recorder: Recorder) -> Method:
-    training = config.job.training
-    own = Batches(
+def _trained(
+    config: PeerConfig, material: Material, stop: Stop, recorder: Recorder
+) -> tuple[FineTuned, Method]:
+    """Model and method, of this process or of a pod's all."""
+    own, make = _batches(config, material), partial(_method, config, material)
+
+    def attend(batches: method.Batches) -> AttendedBatches:
+        return AttendedBatches(batches, stop, recorder.beat)
+
+    if material.shards is None:
+        return material.model, make(attend(own))
+    return lead(material.shards.world, material, make, own, attend)
+
+
+def _batches(config: PeerConfig, material: Material) -> Batches:
+    training, processes = config.job.training, config.processes or 1
+    return Batches(
         material.model.encode,
         material.samples,
         material.split.parts[config.peer],
@@ -135,23 +160,32 @@ def _method(config: PeerConfig, material: Material, stop: Stop, recorder: Record
         micro_batch_size=config.micro_batch_size,
         seed=training.seed,
         peer=config.peer,
+        share=(config.process, processes),
     )
-    batches = AttendedBatches(own, stop, recorder.beat)
+
+
+def _method(config: PeerConfig, material: Material, batches: method.Batches) -> Method:
+    shared_out = {} if material.shards is None else {"shards": material.shards}
     try:
         check_suited(config.card, config.job.adapter)
         material.model.fits = room_for(config, material.model.device)
         factory = config.card.load_factory()
-        method: Method = factory(
-            config.settings, config.peer, training.seed, material.model, batches
+        built: Method = factory(
+            config.settings,
+            config.peer,
+            config.job.training.seed,
+            material.model,
+            batches,
+            **shared_out,
         )
     except Unsuited as error:
         raise BadJob(str(error)) from error
-    return method
+    return built
 
 
-def _judge(config: PeerConfig, material: Material) -> Judge:
+def _judge(config: PeerConfig, material: Material, model: FineTuned) -> Judge:
     return Judge(
-        model=material.model,
+        model=model,
         held_out=material.split.held_out,
         training=material.samples.take(material.split.training),
         batch_size=config.micro_batch_size,

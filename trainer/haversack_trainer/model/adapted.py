@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from .folder import AdapterFolder
+from .held import Whole, as_it_is
 from .on_device import OnDevice
 from .state import ADAPTER, digest, trainable_parameters
 from .tasks import TaskHead
@@ -24,16 +25,20 @@ class AdaptedModel(OnDevice):
         head: TaskHead,
         device: torch.device,
         folder: AdapterFolder,
+        *,
         head_is_new: bool,
+        whole: Whole = as_it_is,
     ) -> None:
         """``peft_model`` is a ``peft.PeftModel`` already on ``device``."""
         encoder = peft_model.get_base_model().base_model
         trainables = trainable_parameters(peft_model)
-        super().__init__(peft_model, encoder, head, device, trainables, head_is_new=head_is_new)
+        super().__init__(
+            peft_model, encoder, head, device, trainables, head_is_new=head_is_new, whole=whole
+        )
         self._folder = folder
 
     def base_digest(self) -> str:
-        return digest(self._frozen())
+        return digest(self._frozen(), self._held.whole)
 
     def adapter_text(self) -> str:
         """Kind, rank, alpha and target modules."""
@@ -46,9 +51,18 @@ class AdaptedModel(OnDevice):
 
     @contextmanager
     def with_adapter(self, folder: Path) -> Iterator[None]:
-        """PEFT layout, any rank."""
-        with self._folder.loaded(self._model, folder):
+        """PEFT layout, any rank; of the trained one's kind where the weights are in parts."""
+        if not self._is_shared_out:
+            with self._folder.loaded(self._model, folder):
+                yield
+            return
+        # A second adapter has no place among weights in parts: it takes the trained one's for a while.
+        other, trained = self._folder.read(folder), self.trainable_state()
+        self.load_trainable_state(other)
+        try:
             yield
+        finally:
+            self.load_trainable_state(trained)
 
     def save_adapter(self, folder: Path) -> None:
         """PEFT layout."""
@@ -57,14 +71,25 @@ class AdaptedModel(OnDevice):
     @torch.no_grad()
     def update_ratios(self) -> dict[str, float]:
         return {
-            name: float(module.get_delta_weight(ADAPTER).norm() / module.weight.norm())
+            name: float(self._update(module).norm() / self._whole(module.weight).norm())
             for name, module in self._model.named_modules()
             if ADAPTER in getattr(module, "lora_A", ())
         }
 
+    def _update(self, module: Any) -> torch.Tensor:
+        """What the adapter adds to a layer's weight, but for the order of its axes."""
+        down, up = module.lora_A[ADAPTER].weight, module.lora_B[ADAPTER].weight
+        product: torch.Tensor = module.scaling[ADAPTER] * (self._whole(up) @ self._whole(down))
+        return product
+
+    def _whole(self, tensor: torch.Tensor) -> torch.Tensor:
+        return self._held.whole(tensor).detach().float()
+
     def _frozen(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Names as in the base model's own files."""
-        for name, tensor in self._model.state_dict().items():
+        live = dict(self._model.named_parameters(remove_duplicate=False))
+        for name, copy in self._model.state_dict().items():
+            tensor = live.get(name, copy)
             is_head = ".original_module." in name
             if ".lora_" in name or ".modules_to_save." in name or (is_head and self.head_is_new):
                 continue

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from .errors import ModelError
 from .state import ADAPTER
@@ -56,6 +56,21 @@ class AdapterFolder:
             (folder / "config.json").write_text(_canonical_json(model_config.to_dict()))
         for name, text in self.notes.items():
             (folder / name).write_text(text)
+
+    def read(self, folder: Path) -> dict[str, torch.Tensor]:
+        """The tensors of an adapter of this very kind. Raises ``ModelError``."""
+        try:
+            described = json.loads((folder / CONFIG).read_text())
+            tensors: dict[str, torch.Tensor] = load_file(folder / WEIGHTS)
+        except (OSError, ValueError, SafetensorError) as error:
+            raise ModelError(f"the adapter in {folder} cannot be read: {error}") from error
+        for name in ("r", "lora_alpha"):
+            if described.get(name) != getattr(self.config, name):
+                raise ModelError(
+                    f"the adapter in {folder} has {name} {described.get(name)}, not "
+                    f"{getattr(self.config, name)}: a pod with several processes cannot take it for reference"
+                )
+        return tensors
 
     @contextmanager
     def loaded(self, model: Any, folder: Path) -> Iterator[None]:

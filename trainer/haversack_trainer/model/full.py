@@ -61,16 +61,17 @@ class FullModel(OnDevice):
 
     def save_adapter(self, folder: Path) -> None:
         """A model folder in Hugging Face layout, with the base's tokenizer."""
-        self._folder.save(folder, self._model)
+        state = self.trainable_state() if self._is_shared_out else None
+        self._folder.save(folder, self._model, state)
 
     @torch.no_grad()
     def update_ratios(self) -> dict[str, float]:
         """Of the matrices that came with the model."""
         before = _parameters(self._fresh())
         return {
-            name: float((parameter.cpu() - before[name]).norm() / before[name].norm())
-            for name, parameter in self._trainables
-            if parameter.ndim >= MATRIX_DIMENSIONS and not name.startswith(self._made)
+            name: float((values - before[name]).norm() / before[name].norm())
+            for name, values in self.trainable_state().items()
+            if values.ndim >= MATRIX_DIMENSIONS and not name.startswith(self._made)
         }
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""A folder in Hugging Face layout to a ``FineTuned`` model, the same on every machine of a run."""
+"""A folder in Hugging Face layout to a model that is ``FineTuned``, the same on every machine of a run."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ from haversack_trainer.contract.spec import CLASSIFICATION, Task
 from .adapted import AdaptedModel
 from .base import Base, load_base
 from .errors import THIRD_PARTY, ModelError, first_line
-from .fine_tuned import FineTuned
 from .folder import AdapterFolder
 from .full import FullModel
 from .heads import task_head
+from .held import Whole, as_it_is
 from .lora import with_lora
 from .model_folder import ModelFolder
 from .tasks import TaskHead
 
 
-def load_model(job: JobFile, path: Path, labels: Sequence[str]) -> FineTuned:
+def load_model(
+    job: JobFile, path: Path, labels: Sequence[str], whole: Whole = as_it_is
+) -> AdaptedModel | FullModel:
     """The model in ``path`` with what is trained on it, on CUDA if there is one. Raises ``ModelError``.
 
-    ``labels`` names the classes (empty where there are none). Adapter and new head are drawn on the CPU
+    ``labels`` names the classes (empty where there are none); ``whole`` reads a parameter where ``from_pretrained``
+    was told to load the model in parts. Adapter and new head are drawn on the CPU
     from ``training.seed``, so that they are the same on every kind of machine.
     """
     names = labels if job.model.task in CLASSIFICATION else ()
@@ -39,7 +42,7 @@ def load_model(job: JobFile, path: Path, labels: Sequence[str]) -> FineTuned:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if job.adapter.type is AdapterType.FULL:
         return _full(job, path, config, head, device)
-    return _adapted(job, path, config, head, device, has_labels=bool(names))
+    return _adapted(job, path, config, head, device, whole=whole, has_labels=bool(names))
 
 
 def _full(job: JobFile, path: Path, config: Any, head: TaskHead, device: torch.device) -> FullModel:
@@ -58,13 +61,15 @@ def _adapted(
     head: TaskHead,
     device: torch.device,
     *,
+    whole: Whole,
     has_labels: bool,
 ) -> AdaptedModel:
     with _seeded(job):
         base = load_base(job.model.task, path, config)
         model, lora = with_lora(job, base, path)
     folder = AdapterFolder(lora, has_labels=has_labels, notes=_notes(job))
-    return AdaptedModel(model.to(device), head, device, folder, head_is_new=bool(base.new_modules))
+    is_new = bool(base.new_modules)
+    return AdaptedModel(model.to(device), head, device, folder, head_is_new=is_new, whole=whole)
 
 
 def _notes(job: JobFile) -> dict[str, str]:

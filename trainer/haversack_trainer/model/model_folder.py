@@ -38,9 +38,10 @@ class ModelFolder:
     notes: Mapping[str, str] = field(default_factory=dict)
     """Further files, name and text."""
 
-    def save(self, folder: Path, model: Any) -> None:
-        """Write ``model`` and its tokenizer, so that ``from_pretrained`` loads both."""
-        model.save_pretrained(folder)
+    def save(self, folder: Path, model: Any, state: Mapping[str, Any] | None = None) -> None:
+        """Write ``model`` and its tokenizer, so that ``from_pretrained`` loads both. ``state``: its weights, where
+        the model itself has only parts of them."""
+        model.save_pretrained(folder, state_dict=state)
         written = json.loads((folder / CONFIG).read_text())
         if "use_cache" in written:  # off for training only
             written["use_cache"] = _of(self.base / CONFIG).get("use_cache", True)

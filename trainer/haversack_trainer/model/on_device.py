@@ -12,8 +12,9 @@ from torch import nn
 from haversack_trainer.data import Batch, Samples
 from haversack_trainer.data.samples import Indices
 
+from .held import Held, InModule, Whole, as_it_is
 from .points import at_points, stacked
-from .state import copy_into, digest
+from .state import digest
 from .tasks import TaskHead
 
 
@@ -29,13 +30,29 @@ class OnDevice:
         trainables: Sequence[tuple[str, nn.Parameter]],
         *,
         head_is_new: bool,
+        whole: Whole = as_it_is,
     ) -> None:
-        """``encoder`` is the part of ``model`` below its head."""
+        """``encoder`` is the part of ``model`` below its head; ``whole`` reads a parameter of a model that was
+        loaded in parts."""
         self._model, self._encoder, self._head = model, encoder, head
         self._device, self._head_is_new = device, head_is_new
-        self._trainables = list(trainables)
+        self._held: Held = InModule(trainables, whole)
         self.fits: Callable[[int], bool] = lambda _: True
         """Whether a step through so many layers has room here; set by who knows the job."""
+
+    @property
+    def module(self) -> nn.Module:
+        """What is shared out over the processes of a pod."""
+        module: nn.Module = self._model
+        return module
+
+    def share_out(self, held: Held) -> None:
+        """From now on the weights are in parts."""
+        self._held = held
+
+    @property
+    def _is_shared_out(self) -> bool:
+        return not isinstance(self._held, InModule)
 
     @property
     def device(self) -> torch.device:
@@ -87,7 +104,7 @@ class OnDevice:
             name: tensor.repeat(num_points, *[1] * (tensor.dim() - 1))
             for name, tensor in batch.tensors.items()
         }
-        own = stacked([parameter for _, parameter in self._trainables], points)
+        own = stacked([parameter for _, parameter in self._held.trainables()], points)
         with at_points(self._model, own, num_points):
             losses = self.sample_losses(Batch(tensors, num_points * batch.num_samples))
         return losses.view(num_points, -1)
@@ -96,26 +113,35 @@ class OnDevice:
     def features(self, batch: Batch) -> torch.Tensor:
         tensors = self._on_device(batch)
         tensors.pop("labels")
-        hidden = self._encoder(**tensors).last_hidden_state.float()
+        hidden = self._encoded(tensors).float()
         mask = tensors.get("attention_mask", torch.ones(hidden.shape[:2], device=self._device))
         weight = mask.unsqueeze(-1).float()
         mean = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
         return torch.as_tensor(mean.cpu())
 
+    def _encoded(self, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The whole model is called: weights that are in parts are gathered on its way."""
+        seen: list[torch.Tensor] = []
+        hook = self._encoder.register_forward_hook(
+            lambda *call: seen.append(call[2].last_hidden_state)
+        )
+        try:
+            self._model(**tensors)
+        finally:
+            hook.remove()
+        return seen[0]
+
     def trainables(self) -> list[tuple[str, nn.Parameter]]:
-        return list(self._trainables)
+        return self._held.trainables()
 
     def trainable_state(self) -> dict[str, torch.Tensor]:
-        return {
-            name: parameter.detach().to("cpu", torch.float32, copy=True).contiguous()
-            for name, parameter in self._trainables
-        }
+        return self._held.state()
 
     def load_trainable_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        copy_into(self._trainables, state)
+        self._held.load(state)
 
     def trainables_digest(self) -> str:
-        return digest(self._trainables)
+        return digest(self.trainable_state().items())
 
     def _on_device(self, batch: Batch) -> dict[str, torch.Tensor]:
         return {name: tensor.to(self._device) for name, tensor in batch.tensors.items()}

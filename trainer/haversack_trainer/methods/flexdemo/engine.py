@@ -128,21 +128,13 @@ class OneProcess:
 
     @property
     def shared_bytes(self) -> int:
-        return Layout.of(_arrays(self._optimizer.shared_state())).num_bytes
+        return len(encoded(self._optimizer))
 
     def shared_state(self) -> bytes:
-        state = _arrays(self._optimizer.shared_state())
-        return Layout.of(state).encode(state)
+        return encoded(self._optimizer)
 
     def load_shared_state(self, data: bytes) -> None:
-        layout = Layout.of(_arrays(self._optimizer.shared_state()))
-        try:
-            state = layout.decode(data)
-        except CodecError as error:
-            raise PayloadError(str(error)) from error
-        self._optimizer.load_shared_state(
-            {name: torch.from_numpy(values) for name, values in state.items()}
-        )
+        self._optimizer.load_shared_state(decoded(self._optimizer, data))
 
     def forget(self) -> None:
         self._optimizer.load_state_dict(self._fresh)
@@ -182,6 +174,22 @@ def _flattened(model: Trainee) -> tuple[nn.Parameter, Tensor]:
     whole = nn.Parameter(flat)
     whole.grad = gradient
     return whole, gradient
+
+
+def encoded(optimizer: FlexDemoOptimizer) -> bytes:
+    """The optimizer's shared state."""
+    state = _arrays(optimizer.shared_state())
+    return Layout.of(state).encode(state)
+
+
+def decoded(optimizer: FlexDemoOptimizer, data: bytes) -> dict[str, Tensor]:
+    """Inverse of ``encoded``. Raises ``PayloadError``."""
+    layout = Layout.of(_arrays(optimizer.shared_state()))
+    try:
+        state = layout.decode(data)
+    except CodecError as error:
+        raise PayloadError(str(error)) from error
+    return {name: torch.from_numpy(values) for name, values in state.items()}
 
 
 def _arrays(state: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:

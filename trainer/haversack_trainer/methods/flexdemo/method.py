@@ -29,11 +29,13 @@ from haversack_trainer.method import (
     Trainee,
     dropout_seed,
 )
+from haversack_trainer.sharding import Shards
 
 from .course import Course, unpack
 from .engine import Engine, OneProcess
 from .probe import Part
 from .settings import Scheme, Settings
+from .several import SeveralProcesses
 from .standing import Standing, standing
 from .values import PayloadError
 from .word import Saying, Word
@@ -54,13 +56,17 @@ class FlexDeMo:
         model: Trainee,
         batches: Batches,
         *,
-        engine: Engine | None = None,
+        shards: Shards | None = None,
     ) -> None:
+        """``shards``: where the peer is a pod whose processes share the model out."""
         self._settings, self._peer, self._seed = settings, peer, seed
         self._model, self._batches = model, batches
         self._course = Course.of(settings, seed)
-        self._engine = engine or OneProcess(
-            model, self._course.options, float(settings.max_grad_norm)
+        max_norm = float(settings.max_grad_norm)
+        self._engine: Engine = (
+            OneProcess(model, self._course.options, max_norm)
+            if shards is None
+            else SeveralProcesses(model, shards, self._course.options, max_norm)
         )
         self._remark = ""
         self._step_seconds = 0.0

@@ -83,14 +83,11 @@ class Settings(MethodSettings):
             "learningRate: FlexDeMo learns nothing at 0; write more than 0",
         ),
         Check(
-            "self.precision == 'FP32'",
-            lambda settings: settings.precision is Precision.FP32,
-            "precision: BF16 goes with sharding, which is not there yet; write FP32",
-        ),
-        Check(
-            "self.sharding == 'None'",
-            lambda settings: settings.sharding is Sharding.NONE,
-            "sharding: peers of several processes are not there yet; write None",
+            "self.precision == 'FP32' || self.sharding != 'None'",
+            lambda settings: (
+                settings.precision is Precision.FP32 or settings.sharding is not Sharding.NONE
+            ),
+            "precision: BF16 goes with sharding, which keeps fp32 weights beside; write FP32, or set sharding",
         ),
         _only("chunk", "chunk", Scheme.DEMO),
         _only("topK", "top_k", Scheme.DEMO),
@@ -146,11 +143,14 @@ class Settings(MethodSettings):
     )
 
     precision: Precision = Field(
-        default=Precision.FP32, description="Of weights and gradients within a node."
+        default=Precision.FP32,
+        description="What a peer computes with; BF16 with sharding only. The weights that are trained are FP32.",
     )
     sharding: Sharding = Field(
         default=Sharding.NONE,
-        description="How a peer's processes share the model, where it has several.",
+        description="How the processes of a peer share its model out, one per accelerator (or pools[].processes): "
+        "DeepSpeed's ZeRO 1, 2 or 3, or PyTorch's FSDP2. ZeRO3 loads a frozen model without ever holding the whole "
+        "of it. None: one process.",
     )
     scheme: Scheme = Field(
         default=Scheme.DEMO,

@@ -1,0 +1,45 @@
+"""Rules on pods with several processes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from haversack_operator.api.processes import (
+    equal_processes_cel,
+    has_equal_processes,
+    has_processes_only_if_sharded,
+    only_if_sharded_cel,
+    relayed_if_sharded_cel,
+    sharding,
+)
+from haversack_operator.api.rule import Rule
+
+PROCESS_RULES: Final = (
+    Rule(
+        "spec.pools[]",
+        "!has(self.accelerator) || self.processes == 1",
+        lambda pool: pool.accelerator is None or pool.processes == 1,
+        "processes: is for CPU peers, since a peer with devices has one on each; remove it",
+    ),
+    Rule(
+        "spec",
+        only_if_sharded_cel(),
+        has_processes_only_if_sharded,
+        "pools: several processes share a model out, which takes a method with sharding; set the "
+        "method's sharding, or remove processes",
+    ),
+    Rule(
+        "spec",
+        equal_processes_cel(),
+        has_equal_processes,
+        "pools: with sharding every process has a partner in each other peer; write the same "
+        "accelerator.count or processes in all pools",
+    ),
+    Rule(
+        "spec",
+        relayed_if_sharded_cel(),
+        lambda spec: not spec.network.is_direct or sharding(spec) is None,
+        "network.bulk: the processes of a pod that share a model out use loopback only; write Relay, or "
+        "sharding None",
+    ),
+)

@@ -1,0 +1,71 @@
+"""How many processes a peer's pod has, and what that asks of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from haversack_operator.api.job import JobSpec, Pool
+from haversack_trainer.contract.cards import METHODS, MethodCard
+
+NOT_SHARDED: Final = "None"
+
+
+def sharding(spec: JobSpec) -> str | None:
+    """How the processes of a pod share the model out; None where there is one process."""
+    # Asked by rules, too, before the method's own settings are checked.
+    type_ = spec.method.get("type")
+    card = METHODS.get(type_) if isinstance(type_, str) else None
+    if card is None or not card.shards:
+        return None
+    settings = spec.method.get(card.member)
+    default = card.load_settings().model_fields["sharding"].default
+    given = settings if isinstance(settings, Mapping) else {}
+    chosen = str(given.get("sharding", default))
+    return None if chosen == NOT_SHARDED else chosen
+
+
+def num_processes(spec: JobSpec, pool: Pool) -> int:
+    """Of each peer of the pool: one per device where the job is sharded, otherwise one."""
+    return _asked(pool) if sharding(spec) is not None else 1
+
+
+def has_processes_only_if_sharded(spec: JobSpec) -> bool:
+    """The rule's other language: see ``rules``."""
+    return sharding(spec) is not None or all(pool.processes == 1 for pool in spec.pools)
+
+
+def has_equal_processes(spec: JobSpec) -> bool:
+    """The rule's other language: see ``rules``."""
+    return sharding(spec) is None or len({_asked(pool) for pool in spec.pools}) == 1
+
+
+def only_if_sharded_cel() -> str:
+    """Some pool with several processes needs a method that shares out, told to do so."""
+    return " || ".join(["self.pools.all(p, p.processes == 1)", *map(_is_sharded_cel, _cards())])
+
+
+def equal_processes_cel() -> str:
+    """Every process of a peer has its partner in every other peer."""
+    asked = "(has({0}.accelerator) ? {0}.accelerator.count : {0}.processes)"
+    equal = f"self.pools.all(p, {asked.format('p')} == {asked.format('self.pools[0]')})"
+    return " && ".join(f"(!({_is_sharded_cel(card)}) || {equal})" for card in _cards()) or "true"
+
+
+def relayed_if_sharded_cel() -> str:
+    """A pod's group over loopback and one with other pods would be set up by the same variable."""
+    direct = "self.network.bulk != 'Direct'"
+    return " && ".join(f"({direct} || !({_is_sharded_cel(card)}))" for card in _cards()) or "true"
+
+
+def _asked(pool: Pool) -> int:
+    return pool.accelerator.count if pool.accelerator else pool.processes
+
+
+def _cards() -> list[MethodCard]:
+    return [card for card in METHODS.values() if card.shards]
+
+
+def _is_sharded_cel(card: MethodCard) -> str:
+    member = f"self.method.{card.member}"
+    return f"(has({member}) && {member}.sharding != '{NOT_SHARDED}')"

@@ -1,0 +1,98 @@
+"""A method on all processes of a pod, as the loop sees it on the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Final
+
+from torch import Tensor
+
+from haversack_trainer.exchange.base import Outgoing, Swap
+from haversack_trainer.exchange.log import ClosedRound
+from haversack_trainer.method import Fetch, Method, StepResult
+from haversack_trainer.sharding import World
+
+from .team import Action, Team, agreed
+
+PROCESSES: Final = "processes"
+
+
+class LedMethod:
+    """A ``Method``. What the first process fetches from other peers, all processes get."""
+
+    def __init__(self) -> None:
+        self._team: Team
+        self._fetch: Fetch
+
+    def lead(self, team: Team) -> None:
+        """From now on it may be used; the team's actions need ``fetch``."""
+        self._team = team
+
+    def local_step(self, round: int) -> StepResult:
+        result: StepResult = self._team.do("method.local_step", round)
+        return result
+
+    def ahead(self, round: int) -> None:
+        self._team.do("method.ahead", round)
+
+    def outgoing(self) -> Outgoing:
+        result: Outgoing = self._team.do("method.outgoing")
+        return result
+
+    def incoming(self, swap: Swap) -> dict[str, float]:
+        self._fetch = lambda _, peer: swap.fetch(peer)
+        result: dict[str, float] = self._team.do("method.incoming", swap.closed, swap.me)
+        return result
+
+    def catch_up(self, history: Iterable[ClosedRound], fetch: Fetch) -> None:
+        self._fetch = fetch
+        self._team.do("method.catch_up", list(history))
+
+    def consensus(self, closed: ClosedRound, fetch: Fetch) -> dict[str, Tensor]:
+        self._fetch = fetch
+        result: dict[str, Tensor] = self._team.do("method.consensus", closed)
+        return result
+
+    def state_dict(self) -> dict[str, Any]:
+        result: dict[str, Any] = self._team.do("method.state_dict")
+        return result
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._team.do("method.load_state_dict", state)
+
+    def fetch(self, closed: ClosedRound, peer: int) -> bytes:
+        """The newest call's way to the other peers' blobs."""
+        return self._fetch(closed, peer)
+
+
+def method_actions(world: World, method: Method, fetch: Fetch | None = None) -> dict[str, Action]:
+    """What a process does for the loop. ``fetch`` is the first one's."""
+    fresh = method.state_dict()
+
+    def shared_fetch(closed: ClosedRound, peer: int) -> bytes:
+        return agreed(world, lambda: fetch(closed, peer) if fetch else b"")
+
+    def incoming(closed: ClosedRound, me: int) -> dict[str, float]:
+        return method.incoming(Swap(closed, me, lambda peer: shared_fetch(closed, peer)))
+
+    def local_step(round: int) -> StepResult:
+        result = method.local_step(round)
+        (num_samples,) = world.sums(result.num_samples)
+        return replace(result, num_samples=int(num_samples))
+
+    def load_state_dict(state: dict[str, Any]) -> None:
+        kept = state.get(PROCESSES, ())
+        # To a pod with another number of processes nothing fits: what was left to send is lost.
+        method.load_state_dict(kept[world.rank] if len(kept) == world.size else fresh)
+
+    return {
+        "method.local_step": local_step,
+        "method.ahead": method.ahead,
+        "method.outgoing": method.outgoing,
+        "method.incoming": incoming,
+        "method.catch_up": lambda history: method.catch_up(history, shared_fetch),
+        "method.consensus": lambda closed: method.consensus(closed, shared_fetch),
+        "method.state_dict": lambda: {PROCESSES: world.gather(method.state_dict())},
+        "method.load_state_dict": load_state_dict,
+    }
