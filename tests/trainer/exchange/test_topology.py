@@ -139,6 +139,22 @@ def test_listed_edges_are_always_a_connected_graph(
     assert adjacency.sum() / 2 <= len({frozenset(edge) for edge in edges}) + len(nodes) - 1
 
 
+@given(st.integers(2, 9), st.integers(0, 2**31 - 1))
+def test_changing_matchings_come_to_consensus_though_none_of_them_is_connected(
+    n: int, seed: int
+) -> None:
+    """Pairs that average, other pairs each round, somebody left over where n is odd."""
+    random = np.random.default_rng(seed)
+    start = values = random.normal(size=(n, 3))
+    for _ in range(20 * n):
+        order = random.permutation(n)
+        pairs = order[: n - n % 2].reshape(-1, 2)
+        matching = np.zeros((n, n), dtype=bool)
+        matching[pairs[:, 0], pairs[:, 1]] = matching[pairs[:, 1], pairs[:, 0]] = True
+        values = metropolis_weights(matching) @ values
+    np.testing.assert_allclose(values, np.tile(start.mean(axis=0), (n, 1)), atol=1e-3)
+
+
 @pytest.mark.parametrize("graph", [graph.value for graph in Graph])
 def test_only_the_order_of_the_peers_matters(graph: str) -> None:
     low = topology(graph, (0, 1, 2, 3, 4), seed=3)
