@@ -14,7 +14,7 @@ import argparse
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -279,15 +279,13 @@ def main() -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     import torch
 
-    rounds = chosen.rounds or (30 if chosen.device == "cuda" else 6)
-    steps, size = chosen.local_steps, chosen.batch_size
-    scale = Scale(chosen.peers, rounds, steps, size, period=max(1, rounds // 6))
+    rounds, evaluations = (30, 6) if chosen.device == "cuda" else (6, 2)
+    rounds = chosen.rounds or rounds
+    period = max(1, rounds // evaluations)
+    scale = Scale(chosen.peers, rounds, chosen.local_steps, chosen.batch_size, period)
     figures = {
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "peers": scale.peers,
-        "rounds": scale.rounds,
-        "local_steps": scale.local_steps,
-        "batch_size": scale.batch_size,
+        **asdict(scale),
         **measured(chosen.arms, scale, chosen.seeds),
     }
     if chosen.no_file:
