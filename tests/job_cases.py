@@ -256,6 +256,12 @@ RULE_CASES: Final = (
         "lora: goes with type LoRA",
     ),
     Case(
+        "four bits are for frozen models",
+        {"spec.model.quantization": "NF4"},
+        {"spec.model.quantization": "NF4", "spec.adapter.type": "Full"},
+        "model.quantization: goes with adapter.type LoRA",
+    ),
+    Case(
         "dropout below 1",
         {"spec.adapter.lora.dropout": "0.999"},
         {"spec.adapter.lora.dropout": "1.0"},

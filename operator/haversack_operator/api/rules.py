@@ -18,7 +18,7 @@ from haversack_operator.api.rule import Rule
 from haversack_trainer.contract.adapter import AdapterType
 from haversack_trainer.contract.base import SUBDOMAIN, VISIBLE
 from haversack_trainer.contract.cards import METHODS, MethodCard
-from haversack_trainer.contract.spec import Task
+from haversack_trainer.contract.spec import Quantization, Task
 
 _ADDRESS: Final = (
     r"(s3://[a-z0-9][-a-z0-9.]+|hf://[A-Za-z0-9][-A-Za-z0-9_.]*"
@@ -128,6 +128,15 @@ _TRAINING: Final = (
         "!has(self.lora) || self.type == 'LoRA'",
         lambda adapter: adapter.lora is None or adapter.type is AdapterType.LORA,
         "lora: goes with type LoRA; remove it or change the type",
+    ),
+    Rule(
+        "spec",
+        "self.model.quantization == 'None' || self.adapter.type == 'LoRA'",
+        lambda spec: (
+            spec.model.quantization is Quantization.NONE or spec.adapter.type is AdapterType.LORA
+        ),
+        "model.quantization: goes with adapter.type LoRA, which leaves the model frozen; remove it or "
+        "change the type",
     ),
     Rule(
         "spec.adapter.lora",

@@ -139,7 +139,7 @@ def _candidates(spec: JobSpec, card: MethodCard, pool: Pool) -> tuple[Candidate,
     if footprint is None:
         return (Candidate(wanted, 0),)
     on_device = pool.accelerator is not None
-    weights = weights_of(footprint, spec.adapter)
+    weights = weights_of(footprint, spec.adapter, spec.model.quantization)
     if sharding(spec) == LOADED_IN_PARTS:
         weights = weights.in_parts(footprint, processes)
     settings = card.load_settings().model_validate(spec.method.get(card.member) or {})

@@ -10,7 +10,7 @@ from haversack_operator.api.job import JobSpec
 from haversack_operator.placement.demand import demand_of
 from haversack_trainer.contract.adapter import AdapterSpec
 from haversack_trainer.contract.cards import METHODS
-from haversack_trainer.contract.spec import Footprint
+from haversack_trainer.contract.spec import Footprint, Quantization
 from haversack_trainer.contract.weights import weights_of
 
 MINILM = {"parameters": 22_700_000, "hiddenSize": 384, "numLayers": 6}
@@ -104,6 +104,22 @@ def test_training_all_weights_takes_what_the_card_says_of_each(
     more = MINILM["parameters"] * (each - 4) - factors * each
     for one, other in zip(lora.candidates, full.candidates, strict=True):
         assert other.peak_bytes - one.peak_bytes == more
+
+
+def test_four_bits_save_memory_where_the_embeddings_size_is_known() -> None:
+    billion = {"parameters": 1_100_000_000, "hiddenSize": 2048, "numLayers": 22}
+
+    def peak(quantization: str, **more: int) -> int:
+        footprint = Footprint.model_validate({**billion, **more})
+        return weights_of(footprint, AdapterSpec(), Quantization(quantization)).frozen_bytes
+
+    assert peak("NF4") == peak("None") == 4_400_000_000
+    assert peak("None", vocabularySize=32_000) == 4_400_000_000
+    assert 1_100_000_000 < peak("NF4", vocabularySize=32_000) < 1_300_000_000
+    spec = a_spec(footprint={**MINILM, "vocabularySize": 2_000})
+    model = spec.model.model_copy(update={"quantization": Quantization.NF4})
+    packed = demand_of(spec.model_copy(update={"model": model})).kinds[0].candidates[0]
+    assert packed.peak_bytes < demand_of(spec).kinds[0].candidates[0].peak_bytes
 
 
 def test_without_the_model_s_size_every_peer_does_as_told() -> None:

@@ -248,6 +248,13 @@ def test_all_weights_have_no_settings_of_lora(tmp_path: Path) -> None:
     assert "adapter.lora belongs to type LoRA, not Full" in refused(environment(tmp_path, job))
 
 
+def test_four_bits_are_for_frozen_models(tmp_path: Path) -> None:
+    job = job_with("model.quantization", "NF4")
+    assert load_peer(environment(tmp_path, job)).job.model.quantization == "NF4"
+    job["adapter"] = {"type": "Full"}
+    assert "model.quantization is for adapter.type LoRA" in refused(environment(tmp_path, job))
+
+
 def test_plain_text_has_one_column(tmp_path: Path) -> None:
     job = job_with("dataset.format", "Text")
     job["model"]["task"] = "MaskedLM"

@@ -13,6 +13,7 @@ from haversack_trainer.contract.spec import (
     DataFormat,
     PartitionSpec,
     PartitionType,
+    Quantization,
     Task,
     has_labels,
 )
@@ -58,6 +59,10 @@ def _training(job: JobFile) -> Iterator[str]:
         yield f"adapter.lora.dropout is {lora.dropout}; it must be below 1"
     if job.adapter.lora is not None and job.adapter.type is not AdapterType.LORA:
         yield f"adapter.lora belongs to type LoRA, not {job.adapter.type}; remove it"
+    if job.model.quantization is not Quantization.NONE and (
+        job.adapter.type is not AdapterType.LORA
+    ):
+        yield f"model.quantization is for adapter.type LoRA, not {job.adapter.type}; remove it"
     if job.model.revision and not job.model.uri.startswith("hf://"):
         yield "model.revision is for hf:// addresses only; remove it"
 

@@ -33,6 +33,11 @@ class Task(StrEnum):
 CLASSIFICATION: Final = frozenset({Task.SEQUENCE_CLASSIFICATION, Task.IMAGE_CLASSIFICATION})
 
 
+class Quantization(StrEnum):
+    NONE = "None"
+    NF4 = "NF4"
+
+
 class SecretRef(Frozen):
     """A Secret in the job's own namespace."""
 
@@ -64,6 +69,10 @@ class ModelSpec(Frozen):
         default=None, max_length=128, description="Commit or tag; hf:// only."
     )
     task: Task = Field(description="What the model is trained to do; decides head and loss.")
+    quantization: Quantization = Field(
+        default=Quantization.NONE,
+        description="NF4: the frozen model's linear layers in four bits; what is trained stays fp32.",
+    )
     footprint: Footprint | None = Field(
         default=None,
         description="Size of the model. With it placement chooses each peer's micro-batch so that "

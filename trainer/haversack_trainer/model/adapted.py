@@ -28,17 +28,19 @@ class AdaptedModel(OnDevice):
         *,
         head_is_new: bool,
         whole: Whole = as_it_is,
+        original: str | None = None,
     ) -> None:
-        """``peft_model`` is a ``peft.PeftModel`` already on ``device``."""
+        """``peft_model`` is a ``peft.PeftModel`` already on ``device``. ``original``: what the base's digest
+        is where its weights are not those of its files any more."""
         encoder = peft_model.get_base_model().base_model
         trainables = trainable_parameters(peft_model)
         super().__init__(
             peft_model, encoder, head, device, trainables, head_is_new=head_is_new, whole=whole
         )
-        self._folder = folder
+        self._folder, self._original = folder, original
 
     def base_digest(self) -> str:
-        return digest(self._frozen(), self._held.whole)
+        return self._original or digest(self._frozen(), self._held.whole)
 
     def adapter_text(self) -> str:
         """Kind, rank, alpha and target modules."""

@@ -70,7 +70,8 @@ class FineTuned(Protocol):
         """Set the trainables. Raises ``ModelError`` and changes nothing if names or shapes differ."""
 
     def base_digest(self) -> str:
-        """sha256 over the weights that came with the model, without a head that this job itself made; hex."""
+        """sha256 over the weights that came with the model, without a head that this job itself made; hex,
+        and the kind of quantisation, if any: losses differ by it."""
 
     def trainables_digest(self) -> str:
         """sha256 over names, shapes and bytes of the trainables; hex."""

@@ -13,7 +13,7 @@ import torch
 
 from haversack_trainer.contract.adapter import AdapterType
 from haversack_trainer.contract.jobfile import JobFile
-from haversack_trainer.contract.spec import CLASSIFICATION, Task
+from haversack_trainer.contract.spec import CLASSIFICATION, Quantization, Task
 
 from .adapted import AdaptedModel
 from .base import Base, load_base
@@ -24,6 +24,8 @@ from .heads import task_head
 from .held import Whole, as_it_is
 from .lora import with_lora
 from .model_folder import ModelFolder
+from .nf4 import quantise
+from .state import digest
 from .tasks import TaskHead
 
 
@@ -66,10 +68,16 @@ def _adapted(
 ) -> AdaptedModel:
     with _seeded(job):
         base = load_base(job.model.task, path, config)
+        original = None
+        if job.model.quantization is Quantization.NF4:
+            original = f"{digest(base.given())} NF4"
+            quantise(base.model, base.trained_whole)
         model, lora = with_lora(job, base, path)
     folder = AdapterFolder(lora, has_labels=has_labels, notes=_notes(job))
-    is_new = bool(base.new_modules)
-    return AdaptedModel(model.to(device), head, device, folder, head_is_new=is_new, whole=whole)
+    new = bool(base.new_modules)
+    return AdaptedModel(
+        model.to(device), head, device, folder, head_is_new=new, whole=whole, original=original
+    )
 
 
 def _notes(job: JobFile) -> dict[str, str]:
