@@ -103,6 +103,12 @@ POOL_CASES: Final = (
         {**_SHARDED, "spec.network.bulk": "Direct"},
         "network.bulk: the processes of a pod",
     ),
+    Case(
+        "four bits are not shared out",
+        {"spec.model.quantization": "NF4"},
+        {**_SHARDED, "spec.model.quantization": "NF4"},
+        "model.quantization: weights in four bits",
+    ),
     Case("no peer at all", {}, {"spec.pools": pools((0, 0))}, "may not exceed the sum"),
     *(
         Case(f"{path} {bad}", {_POOL + path: good}, {_POOL + path: bad}, says)

@@ -8,11 +8,12 @@ from haversack_operator.api.processes import (
     equal_processes_cel,
     has_equal_processes,
     has_processes_only_if_sharded,
+    holds_if_sharded_cel,
     only_if_sharded_cel,
-    relayed_if_sharded_cel,
     sharding,
 )
 from haversack_operator.api.rule import Rule
+from haversack_trainer.contract.spec import Quantization
 
 PROCESS_RULES: Final = (
     Rule(
@@ -37,9 +38,16 @@ PROCESS_RULES: Final = (
     ),
     Rule(
         "spec",
-        relayed_if_sharded_cel(),
+        # A pod's group over loopback and one with other pods would be set up by the same variable.
+        holds_if_sharded_cel("self.network.bulk != 'Direct'"),
         lambda spec: not spec.network.is_direct or sharding(spec) is None,
         "network.bulk: the processes of a pod that share a model out use loopback only; write Relay, or "
         "sharding None",
+    ),
+    Rule(
+        "spec",
+        holds_if_sharded_cel("self.model.quantization == 'None'"),
+        lambda spec: spec.model.quantization is Quantization.NONE or sharding(spec) is None,
+        "model.quantization: weights in four bits cannot be shared out; remove it, or write sharding None",
     ),
 )

@@ -52,10 +52,10 @@ def equal_processes_cel() -> str:
     return " && ".join(f"(!({_is_sharded_cel(card)}) || {equal})" for card in _cards()) or "true"
 
 
-def relayed_if_sharded_cel() -> str:
-    """A pod's group over loopback and one with other pods would be set up by the same variable."""
-    direct = "self.network.bulk != 'Direct'"
-    return " && ".join(f"({direct} || !({_is_sharded_cel(card)}))" for card in _cards()) or "true"
+def holds_if_sharded_cel(condition: str) -> str:
+    """What must hold of jobs whose pods share a model out."""
+    rules = (f"({condition} || !({_is_sharded_cel(card)}))" for card in _cards())
+    return " && ".join(rules) or "true"
 
 
 def _asked(pool: Pool) -> int:
