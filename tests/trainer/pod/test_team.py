@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from queue import Queue
 from threading import Thread
 from typing import Any, cast
 
 import pytest
+from toy_pods import OfTwo, Wires
 
 from haversack_trainer.exchange.base import Outgoing, Stopped, Swap
 from haversack_trainer.exchange.log import ClosedRound
@@ -19,43 +19,6 @@ from haversack_trainer.pod.team import LeaderGone, Team, agreed, dismissing, fol
 from haversack_trainer.sharding import World
 
 CLOSED = cast("ClosedRound", "a closed round")
-
-
-@dataclass
-class Wires:
-    """From the first process to the second, and back."""
-
-    down: Queue[Any] = field(default_factory=Queue)
-    up: Queue[Any] = field(default_factory=Queue)
-
-
-@dataclass
-class OfTwo:
-    """A ``World`` of two."""
-
-    rank: int
-    wires: Wires
-    size: int = 2
-
-    def broadcast(self, value: Any = None) -> Any:
-        if self.rank == 0:
-            self.wires.down.put(value)
-            return value
-        found = self.wires.down.get(timeout=10)
-        if found is RuntimeError:
-            raise RuntimeError("connection closed by peer")
-        return found
-
-    def gather(self, value: Any) -> list[Any]:
-        mine, theirs = (
-            (self.wires.down, self.wires.up) if self.rank == 0 else (self.wires.up, self.wires.down)
-        )
-        mine.put(value)
-        both = [value, theirs.get(timeout=10)]
-        return both if self.rank == 0 else both[::-1]
-
-    def sums(self, *values: float) -> list[float]:
-        return [sum(pair) for pair in zip(*self.gather(values), strict=True)]
 
 
 class Part:
@@ -79,6 +42,7 @@ class Part:
 
     def incoming(self, swap: Swap) -> dict[str, float]:
         self.calls.append([swap.fetch(peer) for peer in (3, 4)])
+        self.calls.append(swap.exchange_seconds())
         return {}
 
     def catch_up(self, history: Any, fetch: Fetch) -> None:
@@ -133,9 +97,8 @@ class Two:
             Part(self.worlds[1], PodBatches(self.worlds[1], Own(1))),
         ]
         methods = [cast("Method", part) for part in self.parts]
-        self.led.lead(
-            Team(self.worlds[0], method_actions(self.worlds[0], methods[0], self.led.fetch))
-        )
+        actions = method_actions(self.worlds[0], methods[0], self.led)
+        self.led.lead(Team(self.worlds[0], actions))
         self.actions = method_actions(self.worlds[1], methods[1])
         self.thread = Thread(target=self._follow)
         self.thread.start()
@@ -157,12 +120,12 @@ def test_all_do_what_the_first_says_and_get_what_it_fetches() -> None:
     two = Two()
     assert two.led.local_step(5).num_samples == 3, "of both processes"
     assert two.led.outgoing().blob == b"01"
-    two.led.incoming(Swap(CLOSED, 0, lambda peer: b"from %d" % peer))
+    two.led.incoming(Swap(CLOSED, 0, lambda peer: b"from %d" % peer, lambda: 2.5))
     two.led.catch_up([CLOSED], lambda closed, peer: b"old")
     two.end()
     assert two.ended == [None]
     assert two.parts[0].calls == two.parts[1].calls
-    assert two.parts[1].calls == [("step", 5), [b"from 3", b"from 4"], [b"old"]]
+    assert two.parts[1].calls == [("step", 5), [b"from 3", b"from 4"], 2.5, [b"old"]]
 
 
 def test_stopping_is_agreed_on_and_nobody_is_left_in_the_middle_of_a_step() -> None:

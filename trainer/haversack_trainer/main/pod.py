@@ -34,7 +34,7 @@ def lead(
 ) -> tuple[Any, Method]:
     """Model and method as the loop sees them on the first process."""
     method, led = make(PodBatches(world, own, attend(NoBatches()))), LedMethod()
-    actions = model_actions(material.model, world.rank) | method_actions(world, method, led.fetch)
+    actions = model_actions(material.model, world.rank) | method_actions(world, method, led)
     team = Team(world, actions)
     led.lead(team)
     return LedModel(material.model, team), led

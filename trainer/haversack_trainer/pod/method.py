@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -24,9 +24,10 @@ class LedMethod:
     def __init__(self) -> None:
         self._team: Team
         self._fetch: Fetch
+        self._exchange_seconds: Callable[[], float]
 
     def lead(self, team: Team) -> None:
-        """From now on it may be used; the team's actions need ``fetch``."""
+        """From now on it may be used."""
         self._team = team
 
     def local_step(self, round: int) -> StepResult:
@@ -42,6 +43,7 @@ class LedMethod:
 
     def incoming(self, swap: Swap) -> dict[str, float]:
         self._fetch = lambda _, peer: swap.fetch(peer)
+        self._exchange_seconds = swap.exchange_seconds
         result: dict[str, float] = self._team.do("method.incoming", swap.closed, swap.me)
         return result
 
@@ -65,16 +67,24 @@ class LedMethod:
         """The newest call's way to the other peers' blobs."""
         return self._fetch(closed, peer)
 
+    def exchange_seconds(self) -> float:
+        """Of the newest round's exchange."""
+        return self._exchange_seconds()
 
-def method_actions(world: World, method: Method, fetch: Fetch | None = None) -> dict[str, Action]:
-    """What a process does for the loop. ``fetch`` is the first one's."""
+
+def method_actions(world: World, method: Method, led: LedMethod | None = None) -> dict[str, Action]:
+    """What a process does for the loop. ``led`` is the first one's, who alone has the log."""
     fresh = method.state_dict()
 
     def shared_fetch(closed: ClosedRound, peer: int) -> bytes:
-        return agreed(world, lambda: fetch(closed, peer) if fetch else b"")
+        return agreed(world, lambda: led.fetch(closed, peer) if led else b"")
+
+    def shared_seconds() -> float:
+        return agreed(world, lambda: led.exchange_seconds() if led else 0.0)
 
     def incoming(closed: ClosedRound, me: int) -> dict[str, float]:
-        return method.incoming(Swap(closed, me, lambda peer: shared_fetch(closed, peer)))
+        swap = Swap(closed, me, lambda peer: shared_fetch(closed, peer), shared_seconds)
+        return method.incoming(swap)
 
     def local_step(round: int) -> StepResult:
         result = method.local_step(round)

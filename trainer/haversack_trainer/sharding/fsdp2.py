@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from haversack_trainer.model.state import canonical, check_fits
@@ -65,6 +65,7 @@ class Fsdp2:
             pieces, torch.split(self._flat, [p.numel() for p in pieces]), strict=True
         ):
             piece.copy_(values.view(piece.shape))
+        self._let_go()
 
     def trainables(self) -> list[tuple[str, nn.Parameter]]:
         return list(self._trainables)
@@ -86,9 +87,16 @@ class Fsdp2:
             )
             parameter.to_local().copy_(split.to_local())
         self._flat.copy_(torch.cat([piece.reshape(-1) for piece in self._pieces()]))
+        self._let_go()
 
     def whole(self, tensor: Tensor) -> Tensor:
         return _whole(tensor)
+
+    def _let_go(self) -> None:
+        """What lies in no block stays gathered after a forward pass that no backward pass follows: with old values."""
+        for part in self._module.modules():
+            if isinstance(part, FSDPModule):
+                part.reshard()
 
     def _pieces(self) -> list[Tensor]:
         return [parameter.to_local() for _, parameter in self._trainables]

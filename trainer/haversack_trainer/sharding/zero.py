@@ -55,6 +55,9 @@ class Zero:
 
     def gradient(self, model: LossModel, batch: Sequence[Any], max_norm: float) -> Gradient:
         self._keeper.kept = None
+        if self._stage == WEIGHTS_SHARDED:
+            # Of a parameter that takes no part it would keep the gradient of a step before.
+            self._engine.optimizer.grad_partitions_flat_buffer.zero_()
         loss, num_samples = accumulate(self.world, model, batch, self._backward)
         partitions = self.partitions()
         # DeepSpeed takes no step where the pod's norm is not finite.
