@@ -251,8 +251,10 @@ def test_all_weights_have_no_settings_of_lora(tmp_path: Path) -> None:
 def test_four_bits_are_for_frozen_models(tmp_path: Path) -> None:
     job = job_with("model.quantization", "NF4")
     assert load_peer(environment(tmp_path, job)).job.model.quantization == "NF4"
-    job["adapter"] = {"type": "Full"}
-    assert "model.quantization is for adapter.type LoRA" in refused(environment(tmp_path, job))
+    whole = job | {"adapter": {"type": "Full"}}
+    assert "model.quantization is for adapter.type LoRA" in refused(environment(tmp_path, whole))
+    parts = job | {"method": {"type": "FlexDeMo", "settings": {"sharding": "ZeRO1"}}}
+    assert "does not go with sharding ZeRO1" in refused(environment(tmp_path, parts))
 
 
 def test_plain_text_has_one_column(tmp_path: Path) -> None:

@@ -114,6 +114,19 @@ def test_its_losses_are_near_the_originals_and_it_learns(llama: Path, bert: Path
         assert all(0 <= ratio < 100 for ratio in model.update_ratios().values())
 
 
+def test_many_points_in_a_pass_give_each_its_own_losses(bert: Path) -> None:
+    model = load(bert, CLASSIFY)
+    batch = model.encode(tiny_models.texts(), FIRST)
+    parameters = [parameter for _, parameter in model.trainables()]
+    flat = nn.utils.parameters_to_vector(parameters).detach()
+    points = torch.stack([flat, flat + 0.05])
+    together = model.losses_at(points, batch)
+    for point, losses in zip(points, together, strict=True):
+        nn.utils.vector_to_parameters(point, parameters)
+        with torch.no_grad():
+            torch.testing.assert_close(model.sample_losses(batch), losses, atol=1e-5, rtol=1e-4)
+
+
 def test_peers_with_and_without_four_bits_are_told_apart(bert: Path) -> None:
     packed, plain = load(bert, CLASSIFY), load(bert, CLASSIFY, "None")
     assert packed.base_digest() == f"{plain.base_digest()} NF4"

@@ -63,6 +63,9 @@ def _training(job: JobFile) -> Iterator[str]:
         job.adapter.type is not AdapterType.LORA
     ):
         yield f"model.quantization is for adapter.type LoRA, not {job.adapter.type}; remove it"
+    sharding = job.method.settings.get("sharding", "None")
+    if job.model.quantization is not Quantization.NONE and sharding != "None":
+        yield f"model.quantization does not go with sharding {sharding}; remove it or write sharding None"
     if job.model.revision and not job.model.uri.startswith("hf://"):
         yield "model.revision is for hf:// addresses only; remove it"
 
