@@ -192,6 +192,10 @@ METHOD_CASES: Final = (
         "momentum that never decays",
     ),
     _flex_case("delay", {"delay": 1}, {"delay": 1, "scheme": "DiLoCo"}, "DiLoCo's exchanges"),
+    _flex_case("delay", {"scheme": "Auto"}, {"delay": 1, "scheme": "Auto"}, "scheme Auto"),
+    _flex_case(
+        "topK", {"update": "AdamW", "scheme": "Auto"}, {"topK": 4, "scheme": "Auto"}, "goes"
+    ),
     _flex_case(
         "precision",
         {"precision": "BF16", "sharding": "FSDP2"},
