@@ -137,14 +137,18 @@ class FlexDeMo:
         return scheme is not Scheme.DILOCO or self._engine.inner_step()
 
     def outgoing(self) -> Outgoing:
-        body = self._word.encode()
+        # A state is many payloads long, and only who is hungry needs it.
+        wants_all = self._giver is None or self._word.saying is Saying.HUNGRY
+        return Outgoing(body=self._word.encode(), blob=self._blob(), wants_all=wants_all)
+
+    def _blob(self) -> bytes | None:
         match self._word.saying:
             case Saying.CONTRIBUTION:
-                return Outgoing(body=body, blob=self._payload)
+                return self._payload
             case Saying.STATE:
-                return Outgoing(body=body, blob=self._course.pack(self._engine.shared_state()))
+                return self._course.pack(self._engine.shared_state())
             case Saying.NONFINITE | Saying.HUNGRY | Saying.HELD:
-                return Outgoing(body=body)
+                return None
 
     def incoming(self, swap: Swap) -> dict[str, float]:
         closed, after = swap.closed, standing(swap.closed)
