@@ -242,6 +242,9 @@ class FlexDeMo:
         if num_payloads * self._engine.payload_bytes() > self._engine.shared_bytes:
             self._lose()
         for closed, after in zip(rounds, standings, strict=True):
+            if self._peer in after.strays:
+                self._lose()
+                continue
             self._follow(closed, after, lambda peer, closed=closed: fetch(closed, peer))  # type: ignore[misc]  # mypy cannot infer the default's type
             if self._round == closed.round + 1:
                 self._decide(closed.round, after.told)
