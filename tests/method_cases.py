@@ -194,6 +194,12 @@ METHOD_CASES: Final = (
     _flex_case("delay", {"delay": 1}, {"delay": 1, "scheme": "DiLoCo"}, "DiLoCo's exchanges"),
     _flex_case("delay", {"scheme": "Auto"}, {"delay": 1, "scheme": "Auto"}, "scheme Auto"),
     _flex_case(
+        "update",
+        {"update": "Identity"},
+        {"update": "Identity", "scheme": "Auto"},
+        "Identity's learning rate",
+    ),
+    _flex_case(
         "topK", {"update": "AdamW", "scheme": "Auto"}, {"topK": 4, "scheme": "Auto"}, "goes"
     ),
     _flex_case(

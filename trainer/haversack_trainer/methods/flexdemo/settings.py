@@ -140,6 +140,13 @@ class Settings(MethodSettings):
             lambda settings: settings.delay == 0 or settings.scheme is not Scheme.AUTO,
             "delay: scheme Auto chooses it; remove it or change the scheme",
         ),
+        Check(
+            "self.scheme != 'Auto' || !has(self.update) || self.update != 'Identity'",
+            lambda settings: (
+                settings.scheme is not Scheme.AUTO or settings.update is not Update.IDENTITY
+            ),
+            "update: Identity's learning rate is none for DiLoCo, which scheme Auto may choose; write Sign or AdamW",
+        ),
     )
 
     precision: Precision = Field(
@@ -168,7 +175,7 @@ class Settings(MethodSettings):
     )
     update: Update | None = Field(
         default=None,
-        description="What becomes of the mean: its Sign (default), itself (Identity) or an AdamW step. Not with DiLoCo.",
+        description="What becomes of the mean: its Sign (default), itself (Identity) or an AdamW step. Not with DiLoCo; Identity not with Auto.",
     )
     chunk: int | None = Field(
         default=None,
