@@ -18,7 +18,8 @@ from haversack_trainer.loop.archiving import Archiving
 from haversack_trainer.objects.base import Store, StoreError
 from haversack_trainer.objects.file import FileStore
 
-SEGMENT_BYTES = 400
+SEGMENT_BYTES = 700
+"""More than two joins and a round take, so that the first segment is replaced."""
 
 
 class Bench:
