@@ -66,7 +66,7 @@ def segments(archive: Archive) -> list[str]:
 def test_the_archive_is_the_log_up_to_its_last_round(bench: Bench) -> None:
     before: list[str] = []
     bench.tell(Story().publish(0, 0))
-    for number in range(30):
+    for number in range(60):
         bench.tell(Story().publish(number, 1).publish(number + 1, 0))
         bench.leader().keep()
         archive = bench.archive()
