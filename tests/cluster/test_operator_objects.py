@@ -10,7 +10,7 @@ from job_cases import BASE
 from operator_process import OperatorProcess
 from operator_world import World, wait_for
 
-from haversack_trainer.contract.environment import GROUP_PORTS
+from haversack_trainer.contract.environment import GROUP_PORTS, PROCESSES
 from haversack_trainer.contract.jobfile import JobFile
 
 pytestmark = pytest.mark.cluster
@@ -55,6 +55,20 @@ def test_pods_that_reach_one_another_are_restricted_too(world: World) -> None:
     policy = world.get("NetworkPolicy", "direct") or {}
     (_, between) = policy["spec"]["ingress"]
     assert [(port["port"], port["endPort"]) for port in between["ports"]] == [(first, last)]
+
+
+def test_pods_of_several_processes_are_restricted_too(world: World) -> None:
+    method = {"type": "FlexDeMo", "flexDeMo": {"sharding": "ZeRO1"}}
+    pools = [{"name": "cpu", "peers": {"replicas": 2}, "processes": 2}]
+    world.add_job("sharded", BASE, method=method, pools=pools)
+    pods = world.wait_pods("sharded", "sharded--cpu-0-0", "sharded--cpu-1-0")
+    for pod in pods.values():
+        (container,) = pod["spec"]["containers"]
+        told = {entry["name"]: entry.get("value") for entry in container["env"]}
+        assert told[PROCESSES] == "2"
+        assert "/dev/shm" in {mount["mountPath"] for mount in container["volumeMounts"]}
+    plan = world.get("FineTunePlan", "sharded-plan-1") or {}
+    assert [row["peer"] for row in plan["spec"]["peers"]] == [0, 1]
 
 
 def test_a_job_gets_ready_and_nothing_of_kopf_is_written(
