@@ -9,6 +9,8 @@ import torch
 
 from haversack_trainer.contract.weights import LIVE_PARAMETERS
 
+BUCKET: Final = 2**22
+"""Elements that are reduced or gathered at once; larger tensors go alone."""
 WHOLE_GROUP: Final = 10**15
 """Elements of a sub-group: ZeRO-3 then makes one flat partition, as ZeRO-1 and 2 do."""
 
@@ -34,6 +36,9 @@ def configuration(stage: int, *, bf16: bool) -> dict[str, Any]:
         "zero_optimization": {
             "stage": stage,
             "sub_group_size": WHOLE_GROUP,
+            # DeepSpeed's own are so large that to fill a bucket, as repeatable arithmetic does, takes seconds a step.
+            "reduce_bucket_size": BUCKET,
+            "allgather_bucket_size": BUCKET,
             # DeepSpeed's own are ten times as much: placement counts on these.
             "stage3_max_reuse_distance": LIVE_PARAMETERS,
             "stage3_max_live_parameters": LIVE_PARAMETERS,
