@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -112,8 +113,18 @@ class NodeAgent:
 
     def crash(self, pod: str) -> None:
         """SIGKILL to a pod's process; it is restarted in place."""
+        self._loop.call_soon_threadsafe(self._run_of(pod).crash)
+
+    def crash_child(self, pod: str, number: int) -> None:
+        """SIGKILL to one of the processes that a pod's process has started, in their order; what becomes of the
+        others is its own business."""
+        pid = self._run_of(pod).state.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        os.kill(sorted(map(int, children))[number], signal.SIGKILL)
+
+    def _run_of(self, pod: str) -> PodRun:
         (run,) = (run for run in self._runs.values() if run.pod["metadata"]["name"] == pod)
-        self._loop.call_soon_threadsafe(run.crash)
+        return run
 
     def log_of(self, pod: str) -> str:
         """What a pod has written so far."""

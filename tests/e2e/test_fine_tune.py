@@ -119,6 +119,30 @@ def test_spsa_loses_a_process_on_the_way(world: E2eWorld, tiny: Tiny, tmp_path: 
     assert scores["adapter"] < scores["base"]
 
 
+def test_flexdemo_on_pods_of_two_processes_loses_one_on_the_way(
+    world: E2eWorld, tiny: Tiny, tmp_path: Path
+) -> None:
+    world.namespace("flexdemo")
+    pool = tiny.overrides["pools"][0] | {"processes": 2}
+    changes: dict[str, Any] = {
+        "pools": [pool],
+        "placement": {"minPeers": 1},
+        "training": {"rounds": 60, "batchSize": 16},
+        "method": {"flexDeMo": {"sharding": "ZeRO1", "learningRate": "0.003"}},
+    }
+    job = world.example("flexdemo.yaml", **{**tiny.overrides, **changes})
+    world.apply("flexdemo", job)
+    name = job["metadata"]["name"]
+    world.wait_round("flexdemo", name, 10)
+    world.agent.crash_child(f"{name}--arm-1-0", 1)
+    status = world.wait("flexdemo", name, lambda s: condition(s, "Complete") == "True")
+    fallen = world.agent.log_of(f"{name}--arm-1-0")
+    assert "process 1 of the pod's 2 was ended by signal 9" in fallen
+    adapter = world.download(status["adapter"]["uri"], tmp_path / "adapter")
+    scores = world.scores(tiny.model, adapter, tiny.held_out)
+    assert scores["adapter"] < scores["base"]
+
+
 def test_nothing_is_published_that_did_not_pass(world: E2eWorld, tiny: Tiny) -> None:
     world.namespace("gate")
     method = {"decLoRA": {"localSteps": 5, "learningRate": "3"}}
