@@ -49,19 +49,22 @@ def line(
     ],
 )
 def test_the_richest_exchange_that_hides(measured: Measured, scheme: Scheme, delay: int) -> None:
-    choice = choose(measured, payload_bytes)
+    choice = choose(measured, payload_bytes, with_full=True)
     assert (choice.changes["scheme"], choice.delay) == (scheme, delay)
 
 
 def test_more_nodes_leave_less_room() -> None:
     """Everybody gathers what all others publish."""
-    few, many = (choose(line(1e4, 3, num_nodes=nodes), payload_bytes).changes for nodes in (2, 64))
+    few, many = (
+        choose(line(1e4, 3, num_nodes=nodes), payload_bytes, with_full=True).changes
+        for nodes in (2, 64)
+    )
     assert few["scheme"] is Scheme.FULL
     assert payload_bytes(many) < payload_bytes(few)
 
 
 def test_without_indices_a_thinner_line_will_do() -> None:
-    demo, random = (choose(line(rate), payload_bytes).changes for rate in (70, 60))
+    demo, random = (choose(line(rate), payload_bytes, with_full=True).changes for rate in (70, 60))
     assert (demo["scheme"], demo["top_k"]) == (Scheme.DEMO, 2)
     assert (random["scheme"], random["rate"]) == (Scheme.RANDOM, 1 / 32)
 
@@ -76,7 +79,7 @@ def test_what_is_chosen_hides_or_is_rare(
     megabits: float, step_seconds: float, small_seconds: float, num_nodes: int
 ) -> None:
     measured = line(megabits, step_seconds, small_seconds, num_nodes)
-    choice = choose(measured, payload_bytes)
+    choice = choose(measured, payload_bytes, with_full=True)
     assert choice.exchange_seconds == measured.exchange_seconds(payload_bytes(choice.changes))
     if choice.changes["scheme"] is Scheme.DILOCO:
         assert 10 <= choice.changes["sync_every"] <= 500
@@ -87,7 +90,9 @@ def test_what_is_chosen_hides_or_is_rare(
 
 @given(megabits=st.floats(1, 1e4), faster=st.floats(1, 100))
 def test_a_better_line_never_leads_to_fewer_bytes(megabits: float, faster: float) -> None:
-    thin, thick = (choose(line(rate), payload_bytes) for rate in (megabits, megabits * faster))
+    thin, thick = (
+        choose(line(rate), payload_bytes, with_full=True) for rate in (megabits, megabits * faster)
+    )
     if thick.changes["scheme"] is Scheme.DILOCO:
         assert thin.changes["scheme"] is Scheme.DILOCO
     elif thin.changes["scheme"] is not Scheme.DILOCO:
@@ -99,3 +104,9 @@ def test_waiting_for_a_slower_peer_is_not_taken_for_a_thin_line() -> None:
     assert together([fast, slow]) == Measured(2, 0.1, 0.6, 1000)
     with pytest.raises(ValueError, match="measured"):
         together([])
+
+
+def test_signs_of_a_gradient_alone_are_not_a_choice() -> None:
+    """Full keeps no momentum; with update Sign the richest is DeMo at its highest rate."""
+    choice = choose(line(1e6), payload_bytes, with_full=False)
+    assert (choice.changes["scheme"], choice.changes["top_k"]) == (Scheme.DEMO, 16)

@@ -72,7 +72,7 @@ def sayings(closed: ClosedRound) -> set[Saying]:
     return {word.saying for word in words if word}
 
 
-@pytest.mark.parametrize(("line", "scheme"), [(SLOW, Scheme.DILOCO), (FAST, Scheme.FULL)])
+@pytest.mark.parametrize(("line", "scheme"), [(SLOW, Scheme.DILOCO), (FAST, Scheme.DEMO)])
 def test_all_choose_alike_from_what_they_measured(line: float, scheme: Scheme) -> None:
     network, peers = ToyNetwork(), {n: Peer(n) for n in range(3)}
     assert train(network, peers, range(PROBE_ROUNDS), line) == []

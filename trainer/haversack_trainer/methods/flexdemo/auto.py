@@ -5,8 +5,8 @@ sends P bytes a round and takes in those of the others, which is linear in P (Fl
 
     exchange(P) = small + (bulk - small)·P / bulk_bytes
 
-Candidates are tried from the richest to the poorest: everything each step; then, at smaller and smaller rates, DeMo, and
-Random, which saves the indices; then DiLoCo, which is silent for H steps. (Every node gathers what the others publish, by hub and
+Candidates are tried from the richest to the poorest: everything each step, where the update keeps moments of its own (the sign of
+a mean gradient alone, without any momentum, learns worse than DeMo); then, at smaller and smaller rates, DeMo, and Random, which saves the indices; then DiLoCo, which is silent for H steps. (Every node gathers what the others publish, by hub and
 by group alike, so no scheme's bytes stay constant as nodes are added; the paper's ring for Random would.)
 """
 
@@ -82,9 +82,11 @@ def together(measured: Sequence[Measured]) -> Measured:
     )
 
 
-def choose(measured: Measured, payload_bytes: PayloadBytes) -> Choice:
-    """The richest candidate that is negligible or hidden behind the next step's compute; else DiLoCo."""
-    for changes in _candidates():
+def choose(measured: Measured, payload_bytes: PayloadBytes, *, with_full: bool) -> Choice:
+    """The richest candidate that is negligible or hidden behind the next step's compute; else DiLoCo.
+
+    ``with_full``: sending everything is one of them."""
+    for changes in _candidates(with_full=with_full):
         seconds = measured.exchange_seconds(payload_bytes(changes))
         if seconds <= NEGLIGIBLE * measured.step_seconds:
             return _choice(changes, 0, seconds, measured, "is hardly felt")
@@ -93,8 +95,9 @@ def choose(measured: Measured, payload_bytes: PayloadBytes) -> Choice:
     return _silent(measured, payload_bytes)
 
 
-def _candidates() -> Iterator[dict[str, Any]]:
-    yield {"scheme": Scheme.FULL}
+def _candidates(*, with_full: bool) -> Iterator[dict[str, Any]]:
+    if with_full:
+        yield {"scheme": Scheme.FULL}
     for top_k in DEMO_TOP_K:
         yield {"scheme": Scheme.DEMO, "chunk": CHUNK, "top_k": top_k}
         yield {"scheme": Scheme.RANDOM, "rate": top_k / CHUNK}

@@ -60,6 +60,7 @@ class Course:
         choice = choose(
             together([one for one in measured if one]),
             lambda changes: payload_bytes(replace(self.options, **changes)),
+            with_full=self.options.update is Update.ADAMW,
         )
         return self._changed({**choice.changes, "delay": choice.delay}), choice.reason
 
