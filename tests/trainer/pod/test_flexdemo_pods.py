@@ -11,9 +11,9 @@ from toy_pods import ToyPod
 from toys import ToyNetwork
 
 from haversack_trainer.methods.flexdemo.probe import PARTS
-from haversack_trainer.methods.flexdemo.settings import Scheme, Settings
+from haversack_trainer.methods.flexdemo.settings import Scheme, Settings, Update
 
-AUTO = Settings(scheme=Scheme.AUTO, learning_rate="0.01")
+AUTO = Settings(scheme=Scheme.AUTO, learning_rate="0.01", update=Update.ADAMW)
 STEP_SECONDS = 1.0
 NONSENSE = 50.0
 """Seconds of a step on a process that tells nobody."""
