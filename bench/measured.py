@@ -79,6 +79,25 @@ def _step(f: Figures) -> str:
     return "; ".join(parts)
 
 
+def _flexdemo_step(f: Figures) -> str:
+    ours, *others = (
+        (name, case["cpu_seconds"]["median"], case["bytes_per_kept_coefficient"])
+        for name, case in f.items()
+        if isinstance(case, Mapping)
+    )
+    rivals = "; ".join(f"{name} {seconds:.2f}, {size:g} B" for name, seconds, size in others)
+    return f"{ours[1]:.2f} CPU-seconds, {ours[2]:g} B a coefficient ({rivals})"
+
+
+def _spsa_step(f: Figures) -> str:
+    steps = {step["elements"]: step for step in f["steps"]}
+    few, many = steps[4_000_000], steps[25_200_000]
+    return " / ".join(
+        f"{step['ours_s']['median']:.3f} (MeZO {step['mezo_s']['median']:.3f})"
+        for step in (few, many)
+    )
+
+
 ROWS: Final[tuple[tuple[str, str, Callable[[Figures], str]], ...]] = (
     ("operator, a 4-peer job from creation to ready", "operator_load", _operator_job),
     ("operator, 1,000 suspended jobs at rest", "operator_load", _operator_idle),
@@ -107,6 +126,16 @@ ROWS: Final[tuple[tuple[str, str, Callable[[Figures], str]], ...]] = (
         "an SPSA round of 4 peers beyond its compute",
         "round_overhead",
         lambda f: _overhead(f, "SPSA"),
+    ),
+    (
+        "FlexDeMo, compress and update 25 million weights for two nodes",
+        "flexdemo_step",
+        _flexdemo_step,
+    ),
+    (
+        "SPSA, a step of 4 / 25 million weights beyond its forward passes, CPU-seconds",
+        "spsa_step",
+        _spsa_step,
     ),
     ("saving / finding and loading a 100 MB state in S3", "checkpoint_time", _checkpoint),
     ("downloading 384 MB from S3", "s3_download", _download),
