@@ -22,9 +22,10 @@ from haversack_trainer.methods.droppeft.bandit import (
     rewards,
 )
 from haversack_trainer.methods.droppeft.configurator import Configurator
+from haversack_trainer.methods.droppeft.kinds import Shape
 from haversack_trainer.methods.droppeft.rates import shape_weights, water_fill
 from haversack_trainer.methods.droppeft.settings import Configurator as Kind
-from haversack_trainer.methods.droppeft.settings import Settings, Shape
+from haversack_trainer.methods.droppeft.settings import Settings
 from haversack_trainer.methods.droppeft.word import Trial
 
 ARMS = (0.0, 0.2, 0.4, 0.6)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from haversack_trainer.methods.droppeft.kinds import Protect, Sampler, Shape
 from haversack_trainer.methods.droppeft.masks import draw, expected_active, most_active
 from haversack_trainer.methods.droppeft.rates import (
     Infeasible,
@@ -17,7 +18,6 @@ from haversack_trainer.methods.droppeft.rates import (
     shape_weights,
     water_fill,
 )
-from haversack_trainer.methods.droppeft.settings import Protect, Sampler, Shape
 
 CAP = 0.95
 HALF = (0.0, 0.3, 0.7, 0.9, 0.6, 0.5)

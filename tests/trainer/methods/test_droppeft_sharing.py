@@ -15,8 +15,9 @@ from layered_toys import LayeredToy
 from toys import ToyBatches, ToyNetwork
 
 from haversack_trainer.exchange.codec import HEADER_BYTES
+from haversack_trainer.methods.droppeft.kinds import Sampler
 from haversack_trainer.methods.droppeft.method import DropPeft
-from haversack_trainer.methods.droppeft.settings import Sampler, Settings, Share
+from haversack_trainer.methods.droppeft.settings import Settings, Share
 from haversack_trainer.methods.droppeft.sharing import choose, smoothed
 
 EXAMPLES = Path(__file__).parents[3] / "examples"

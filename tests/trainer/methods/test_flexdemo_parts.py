@@ -13,10 +13,11 @@ from flexdemo_nodes import EXACT, Nodes, same_bits, weights
 from hypothesis import given
 from hypothesis import strategies as st
 
+from haversack_trainer.methods.flexdemo.choosing import scheme_of
 from haversack_trainer.methods.flexdemo.options import Options
 from haversack_trainer.methods.flexdemo.payload import HEADER_BYTES
 from haversack_trainer.methods.flexdemo.picked import Picked, images
-from haversack_trainer.methods.flexdemo.schemes import TILE, Bucket, scheme_of
+from haversack_trainer.methods.flexdemo.schemes import TILE, Bucket
 from haversack_trainer.methods.flexdemo.settings import MeanMode, Scheme, ValueType
 from haversack_trainer.methods.flexdemo.topk import top_rows
 from haversack_trainer.methods.flexdemo.transform import (
@@ -38,7 +39,6 @@ from haversack_trainer.methods.flexdemo.values import (
 )
 
 FIXED = [scheme for scheme in Scheme if scheme is not Scheme.AUTO]
-
 CHUNKS = [16, 32, 64, 128, 256]
 
 

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from .kinds import Sampler
 from .rates import Rates
-from .settings import Sampler
 
 QUANTILE: Final = 0.999
 """Of the number of active layers: what memory must be there for."""

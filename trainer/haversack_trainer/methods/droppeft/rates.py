@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from .settings import Protect, Shape
+from .kinds import Protect, Shape
 
 Rates = tuple[float, ...]
 """Probability of being dropped, by layer."""

@@ -10,26 +10,9 @@ from pydantic import Field
 from haversack_trainer.contract.base import Check, Decimal
 from haversack_trainer.contract.cards import MethodSettings
 
-
-class Shape(StrEnum):
-    UNIFORM = "Uniform"
-    INCREMENTAL = "Incremental"
-    DECAY = "Decay"
-    BELL = "Bell"
-    EXPONENTIAL = "Exponential"
-    IMPORTANCE = "Importance"
-
-
-class Sampler(StrEnum):
-    SYSTEMATIC = "Systematic"
-    BERNOULLI = "Bernoulli"
-
-
-class Protect(StrEnum):
-    NONE = "None"
-    FIRST = "First"
-    LAST = "Last"
-    FIRST_AND_LAST = "FirstAndLast"
+from .kinds import Protect, Sampler, Shape
+from .masks import most_active
+from .rates import Infeasible, protected_layers, shape_weights, water_fill
 
 
 class Rescale(StrEnum):
@@ -136,9 +119,6 @@ class Settings(MethodSettings):
 
     def active_layers(self, num_layers: int) -> int:
         """Under the drop rate, or the highest that the configurator may choose."""
-        from .masks import most_active
-        from .rates import Infeasible, protected_layers, shape_weights, water_fill
-
         arms = [float(self.drop_rate)]
         if self.configurator is not Configurator.OFF:
             arms = [float(arm) for arm in self.arms or DEFAULT_ARMS]

@@ -14,10 +14,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from .choosing import scheme_of
 from .options import Options
 from .payload import Frame
 from .rules import AdamW, descend, rule_of
-from .schemes import Bucket, Part, Sent, scheme_of
+from .schemes import Bucket, Part, Sent
 from .settings import Scheme
 from .values import PayloadError
 

@@ -9,9 +9,6 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
-from .options import Options
-from .settings import Scheme as Name
-
 TILE: Final = {"cpu": 2**18, "cuda": 2**24}
 """Elements that are worked on at a time: what the L2 cache, or one kernel launch, is good for."""
 
@@ -67,11 +64,3 @@ class Scheme(Protocol):
 
     def mean(self, bucket: Bucket, parts: Sequence[Part]) -> Iterator[Tile]:
         """Mean over at least one sender, the same bits on every device."""
-
-
-def scheme_of(options: Options) -> Scheme:
-    """DiLoCo sends like Full: its own is what happens before and after."""
-    from .demo import DeMo
-    from .picked import Picked
-
-    return DeMo(options) if options.scheme is Name.DEMO else Picked(options)
