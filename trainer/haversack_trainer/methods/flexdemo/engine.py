@@ -8,7 +8,7 @@ protocol.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -77,18 +77,37 @@ class Engine(Protocol):
         """Inverse of ``state_dict``; the weights have been loaded before."""
 
 
-class OneProcess:
+class Optimizing:
+    """What engines have in common: an optimizer over their parameters, which may be begun anew."""
+
+    def __init__(self, parameters: Callable[[], Sequence[Tensor]], options: Options) -> None:
+        self._parameters = parameters
+        self._begin(options)
+
+    def _begin(self, options: Options) -> None:
+        self._optimizer = FlexDemoOptimizer(list(self._parameters()), options)
+        self._fresh = self._optimizer.state_dict()
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return self._optimizer.metrics
+
+    def adopt(self, options: Options) -> None:
+        if options != self._optimizer.options:
+            self._begin(options)
+
+    def forget(self) -> None:
+        self._optimizer.load_state_dict(self._fresh)
+
+
+class OneProcess(Optimizing):
     """The trainables are views of one flat vector, and so are their gradients."""
 
     def __init__(self, model: Trainee, options: Options, max_grad_norm: float) -> None:
         self._model = model
         self._max_norm = max_grad_norm
         self._flat, self._gradient = _flattened(model)
-        self._begin(options)
-
-    def _begin(self, options: Options) -> None:
-        self._optimizer = FlexDemoOptimizer([self._flat], options)
-        self._fresh = self._optimizer.state_dict()
+        super().__init__(lambda: [self._flat], options)
 
     def gradient(self, batch: Sequence[Any]) -> float:
         self._model.train(mode=True)
@@ -112,23 +131,15 @@ class OneProcess:
     def apply(self, payloads: Sequence[bytes]) -> int:
         return self._optimizer.apply(payloads)
 
-    @property
-    def metrics(self) -> dict[str, float]:
-        return self._optimizer.metrics
-
     def payload_bytes(self, options: Options | None = None) -> int:
         return self._optimizer.payload_bytes(options)
-
-    def adopt(self, options: Options) -> None:
-        if options != self._optimizer.options:
-            self._begin(options)
 
     def take_back(self, payload: bytes) -> None:
         self._optimizer.take_back(payload)
 
     @property
     def shared_bytes(self) -> int:
-        return len(encoded(self._optimizer))
+        return layout_of(self._optimizer).num_bytes
 
     def shared_state(self) -> bytes:
         return encoded(self._optimizer)
@@ -136,14 +147,8 @@ class OneProcess:
     def load_shared_state(self, data: bytes) -> None:
         self._optimizer.load_shared_state(decoded(self._optimizer, data))
 
-    def forget(self) -> None:
-        self._optimizer.load_state_dict(self._fresh)
-
     def checksum(self) -> bytes:
-        whole = hashlib.sha256()
-        for weights in self._optimizer.weights():
-            whole.update(weights.cpu().numpy().data)
-        return whole.digest()[:CHECKSUM_BYTES]
+        return digest_of(self._optimizer)[:CHECKSUM_BYTES]
 
     def state_dict(self, *, with_gradient: bool) -> dict[str, Any]:
         gradient = self._gradient if with_gradient else None
@@ -176,17 +181,29 @@ def _flattened(model: Trainee) -> tuple[nn.Parameter, Tensor]:
     return whole, gradient
 
 
+def digest_of(optimizer: FlexDemoOptimizer) -> bytes:
+    """sha256 over the weights' raw bytes."""
+    whole = hashlib.sha256()
+    for weights in optimizer.weights():
+        whole.update(weights.cpu().numpy().data)
+    return whole.digest()
+
+
+def layout_of(optimizer: FlexDemoOptimizer) -> Layout:
+    """Of the shared state. Only names and shapes are looked at."""
+    entries = ((name, tuple(tensor.shape)) for name, tensor in optimizer.shared_state().items())
+    return Layout(tuple(sorted(entries)))
+
+
 def encoded(optimizer: FlexDemoOptimizer) -> bytes:
     """The optimizer's shared state."""
-    state = _arrays(optimizer.shared_state())
-    return Layout.of(state).encode(state)
+    return layout_of(optimizer).encode(_arrays(optimizer.shared_state()))
 
 
 def decoded(optimizer: FlexDemoOptimizer, data: bytes) -> dict[str, Tensor]:
     """Inverse of ``encoded``. Raises ``PayloadError``."""
-    layout = Layout.of(_arrays(optimizer.shared_state()))
     try:
-        state = layout.decode(data)
+        state = layout_of(optimizer).decode(data)
     except CodecError as error:
         raise PayloadError(str(error)) from error
     return {name: torch.from_numpy(values) for name, values in state.items()}

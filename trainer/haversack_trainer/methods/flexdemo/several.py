@@ -13,8 +13,7 @@ import torch
 from haversack_trainer.method import Trainee
 from haversack_trainer.sharding import Shards
 
-from .engine import decoded, encoded
-from .optimizer import FlexDemoOptimizer
+from .engine import Optimizing, decoded, digest_of, encoded, layout_of
 from .options import Options
 from .values import PayloadError
 from .word import CHECKSUM_BYTES
@@ -22,7 +21,7 @@ from .word import CHECKSUM_BYTES
 _LENGTH: Final = struct.Struct("<I")
 
 
-class SeveralProcesses:
+class SeveralProcesses(Optimizing):
     """An ``Engine``. Every function is called on all processes of the node, in the same order."""
 
     def __init__(
@@ -30,11 +29,7 @@ class SeveralProcesses:
     ) -> None:
         self._model, self._shards, self._world = model, shards, shards.world
         self._max_norm = max_grad_norm or math.inf
-        self._begin(options)
-
-    def _begin(self, options: Options) -> None:
-        self._optimizer = FlexDemoOptimizer(list(self._shards.partitions()), options)
-        self._fresh = self._optimizer.state_dict()
+        super().__init__(shards.partitions, options)
 
     def gradient(self, batch: Sequence[Any]) -> float:
         self._model.train(mode=True)
@@ -68,23 +63,15 @@ class SeveralProcesses:
         except PayloadError:
             return b""
 
-    @property
-    def metrics(self) -> dict[str, float]:
-        return self._optimizer.metrics
-
     def payload_bytes(self, options: Options | None = None) -> int:
         return self._in_frame(self._optimizer.payload_bytes(options))
-
-    def adopt(self, options: Options) -> None:
-        if options != self._optimizer.options:
-            self._begin(options)
 
     def take_back(self, payload: bytes) -> None:
         self._optimizer.take_back(self._own_part(payload))
 
     @property
     def shared_bytes(self) -> int:
-        return self._in_frame(len(encoded(self._optimizer)))
+        return self._in_frame(layout_of(self._optimizer).num_bytes)
 
     def _in_frame(self, num_bytes: int) -> int:
         (total,) = self._world.sums(num_bytes + _LENGTH.size)
@@ -106,15 +93,9 @@ class SeveralProcesses:
         self._optimizer.load_shared_state(state)
         self._shards.updated()
 
-    def forget(self) -> None:
-        self._optimizer.load_state_dict(self._fresh)
-
     def checksum(self) -> bytes:
-        own = hashlib.sha256()
-        for weights in self._optimizer.weights():
-            own.update(weights.cpu().numpy().data)
-        whole = hashlib.sha256(b"".join(self._world.gather(own.digest())))
-        return whole.digest()[:CHECKSUM_BYTES]
+        own = self._world.gather(digest_of(self._optimizer))
+        return hashlib.sha256(b"".join(own)).digest()[:CHECKSUM_BYTES]
 
     def state_dict(self, *, with_gradient: bool) -> dict[str, Any]:
         """This process's own."""
