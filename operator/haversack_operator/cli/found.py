@@ -90,6 +90,11 @@ class Where:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """JOB and where to look for it."""
     parser.add_argument("job", metavar="JOB", help="name of a FineTuneJob")
+    add_places(parser)
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Where to look for a job."""
     parser.add_argument("-n", "--namespace", help="look in this namespace of the cluster")
     parser.add_argument("--context", help="look in the cluster of this kubeconfig context")
     parser.add_argument(

@@ -14,7 +14,7 @@ from typing import Any, Final
 from haversack_operator.cluster.local_launch import decoded
 
 from . import found, jobfile
-from .words import FAILED, STATE_DIR, InputError, program
+from .words import FAILED, InputError, program
 
 ABOUT: Final = (
     "Makes the adapter of a run again, from the base model and the run's log, on a machine that took no part; "
@@ -49,17 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="write the adapter there")
     parser.add_argument("--base", metavar="URI", help="take the base model from here")
     parser.add_argument("--s3-endpoint", metavar="URL", help="an S3-compatible server's address")
-    parser.add_argument(
-        "-n", "--namespace", help="look for the job in this namespace of the cluster"
-    )
-    parser.add_argument("--context", help="look in the cluster of this kubeconfig context")
-    parser.add_argument(
-        "--state-dir",
-        type=Path,
-        default=STATE_DIR,
-        metavar="DIR",
-        help="where 'run' keeps the jobs of this machine (default: %(default)s)",
-    )
+    found.add_places(parser)
     return parser
 
 
