@@ -11,8 +11,6 @@ from haversack_trainer.contract.base import Check, Decimal
 from haversack_trainer.contract.cards import MethodSettings
 
 from .kinds import Protect, Sampler, Shape
-from .masks import most_active
-from .rates import Infeasible, protected_layers, shape_weights, water_fill
 
 
 class Rescale(StrEnum):
@@ -119,6 +117,10 @@ class Settings(MethodSettings):
 
     def active_layers(self, num_layers: int) -> int:
         """Under the drop rate, or the highest that the configurator may choose."""
+        # NumPy is too heavy for commands that only look.
+        from .masks import most_active
+        from .rates import Infeasible, protected_layers, shape_weights, water_fill
+
         arms = [float(self.drop_rate)]
         if self.configurator is not Configurator.OFF:
             arms = [float(arm) for arm in self.arms or DEFAULT_ARMS]
