@@ -182,6 +182,24 @@ async def _in_background(
             raise result
 
 
+def run_to_end(work: Coroutine[Any, Any, None]) -> None:
+    """``asyncio.run``, but what kopf's watches say as they are closed is for debugging only.
+
+    kopf leaves them open, one generator inside another; the loop closes all at once, and an outer one
+    that finds its inner one closed before it complains.
+    """
+
+    def tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if "asyncgen" in context:
+            log.debug("%s: %r", context["message"], context.get("exception"))
+        else:
+            loop.default_exception_handler(context)
+
+    with asyncio.Runner() as runner:
+        runner.get_loop().set_exception_handler(tell)
+        runner.run(work)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command's entry point."""
     options = parse_options(sys.argv[1:] if arguments is None else arguments)
@@ -192,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # It has a line for each event.
         logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     try:
-        asyncio.run(Operator(options).serve())
+        run_to_end(Operator(options).serve())
     except ClusterError as error:
         log.error("haversack-operator stops: %s", error)  # noqa: TRY400 - one sentence, no traceback
         return 1
