@@ -15,7 +15,7 @@ from haversack_trainer.exchange.topology import topology
 from haversack_trainer.method import CannotCatchUp, dropout_seed
 from haversack_trainer.methods.declora.method import DecLora
 from haversack_trainer.methods.declora.settings import Graph, Settings
-from haversack_trainer.methods.declora.training import LocalTraining
+from haversack_trainer.methods.declora.training import LocalTraining, WholeBatch
 
 UNLISTED = [graph for graph in Graph if graph is not Graph.EDGES]
 NUM_ELEMENTS = 6 * 2 + 2 * 6 + 3 * 6
@@ -38,7 +38,7 @@ def published(network: ToyNetwork, number: int, peers: Sequence[int]) -> torch.T
 def test_alone_it_is_local_training() -> None:
     network, peer, model = ToyNetwork(), Peer(0), ToyModel()
     settings = Settings(local_steps=3, learning_rate="0.01")
-    reference = LocalTraining(settings, 0, SEED, model, ToyBatches(0))
+    reference = LocalTraining(settings, 0, SEED, model, WholeBatch(model, ToyBatches(0)))
     for number in range(5):
         train(network, {0: peer}, range(number, number + 1))
         reference.run(number)

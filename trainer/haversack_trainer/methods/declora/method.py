@@ -35,7 +35,7 @@ from .mixing import disagreement, open_shares, towards
 from .network import network
 from .settings import RHO_PERCENT, Codec, Graph, MixerKind, Settings
 from .survey import Clock, Stopwatch, Survey
-from .training import LocalTraining
+from .training import Gradients, LocalTraining, WholeBatch
 from .wire import Taken, Whole, Wire
 from .word import Word, words
 
@@ -51,13 +51,19 @@ class DecLora:
         model: Trainee,
         batches: Batches,
         *,
+        gradients: Gradients | None = None,
+        field: str = "method.decLoRA",
         clock: Clock = time.monotonic,
     ) -> None:
+        """``gradients`` of the local steps, by default those of the whole model; ``field``: where ``settings`` are
+        in the job."""
         self._settings, self._seed, self._model, self._clock = settings, seed, model, clock
         self._num_samples = batches.num_records
-        self._training = LocalTraining(settings, peer, seed, model, batches)
+        self._training = LocalTraining(
+            settings, peer, seed, model, gradients or WholeBatch(model, batches)
+        )
         self._state = self._read()
-        self._check_factors()
+        self._check_factors(field)
         self._wire = _wire(settings, peer, seed, Layout.of(self._sent()))
         self._valid = True
         self._round = 0
@@ -189,11 +195,11 @@ class DecLora:
         mixer = self._mixer(graph.rho, moved=moved_before(said))
         return self._state | mixer.combine(shares, states, min(shares))
 
-    def _check_factors(self) -> None:
+    def _check_factors(self, field: str) -> None:
         kind = self._settings.mixer
         if kind is not MixerKind.FACTOR and not pairs(self._state):
             raise Unsuited(
-                f"method.decLoRA.mixer is {kind}, but what is trained has no LoRA factors; write Factor"
+                f"{field}.mixer is {kind}, but what is trained has no LoRA factors; write Factor"
             )
 
     def _read(self) -> Mixed:
@@ -209,13 +215,10 @@ class DecLora:
         self._model.load_trainable_state(_tensors(state))
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "optimizer": self._training.optimizer.state_dict(),
-            "standing": asdict(self._standing),
-        }
+        return {**self._training.state_dict(), "standing": asdict(self._standing)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._training.optimizer.load_state_dict(state["optimizer"])
+        self._training.load_state_dict(state)
         self._standing = Standing(**state["standing"])
         self._wire.forget()
 

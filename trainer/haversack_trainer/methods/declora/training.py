@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,14 +15,57 @@ from haversack_trainer.method import Batches, StepResult, Trainee, dropout_seed
 from .settings import Settings
 
 
+class Gradients(Protocol):
+    """How a step's gradient comes about."""
+
+    def accumulate(self, step: int) -> tuple[float, int]:
+        """Add the gradient of a step's mean loss to the trainables', which have none; the loss, and its samples."""
+
+    def figures(self) -> dict[str, float]:
+        """For the report, of the steps since they were asked for last."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What goes from step to step."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of ``state_dict``."""
+
+
+class WholeBatch:
+    """Each micro-batch forward and backward through the whole model. Implements ``Gradients``."""
+
+    def __init__(self, model: Trainee, batches: Batches) -> None:
+        self._model, self._batches = model, batches
+
+    def accumulate(self, step: int) -> tuple[float, int]:
+        """Of the mean over all samples, however they are cut into micro-batches."""
+        batch = self._batches.micro_batches(step)
+        num_samples = sum(micro.num_samples for micro in batch)
+        total = 0.0
+        for micro in batch:
+            loss: Tensor = self._model.loss(micro) * (micro.num_samples / num_samples)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+            total += float(loss.detach())
+        return total, num_samples
+
+    def figures(self) -> dict[str, float]:
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing goes from step to step."""
+
+
 class LocalTraining:
     """AdamW with clipped gradients; a step whose loss or gradient is not finite is skipped and counted."""
 
     def __init__(
-        self, settings: Settings, peer: int, seed: int, model: Trainee, batches: Batches
+        self, settings: Settings, peer: int, seed: int, model: Trainee, gradients: Gradients
     ) -> None:
         self._settings, self._peer, self._seed = settings, peer, seed
-        self._model, self._batches = model, batches
+        self._model, self._gradients = model, gradients
         self._named = dict(model.trainables())
         self._parameters = list(self._named.values())
         self._max_norm = float(settings.max_grad_norm) or math.inf
@@ -60,33 +103,36 @@ class LocalTraining:
         losses: list[float] = []
         num_samples = 0
         for step in range(first, first + self._settings.local_steps):
-            batch = self._batches.micro_batches(step)
-            num_samples += sum(micro.num_samples for micro in batch)
             torch.manual_seed(dropout_seed(self._seed, self._peer, step))
-            losses.append(self._step(batch))
+            loss, count = self._step(step)
+            losses.append(loss)
+            num_samples += count
         finite = [loss for loss in losses if math.isfinite(loss)]
         return StepResult(
             loss=sum(finite) / len(finite) if finite else math.nan,
             num_samples=num_samples,
             num_nonfinite_steps=len(losses) - len(finite),
+            metrics=self._gradients.figures(),
         )
 
-    def _step(self, batch: Sequence[Any]) -> float:
-        """One optimizer step; its mean loss per sample, NaN if it was skipped."""
+    def _step(self, step: int) -> tuple[float, int]:
+        """One optimizer step; its mean loss per sample, NaN if it was skipped, and its samples."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._accumulate(batch)
+        loss, num_samples = self._gradients.accumulate(step)
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_norm)
         if not (math.isfinite(loss) and torch.isfinite(norm)):
-            return math.nan
+            return math.nan, num_samples
         self.optimizer.step()
-        return loss
+        return loss, num_samples
 
-    def _accumulate(self, batch: Sequence[Any]) -> float:
-        """Gradients of the mean over all samples, however they are cut into micro-batches."""
-        num_samples = sum(micro.num_samples for micro in batch)
-        total = 0.0
-        for micro in batch:
-            loss: Tensor = self._model.loss(micro) * (micro.num_samples / num_samples)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
-            total += float(loss.detach())
-        return total
+    def state_dict(self) -> dict[str, Any]:
+        """Of optimizer and gradients."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "gradients": self._gradients.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of ``state_dict``."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._gradients.load_state_dict(state["gradients"])
