@@ -5,6 +5,8 @@ SHELL := bash
 METHOD ?= DecLoRA
 BIN := .venv/bin
 PYTEST_ARGS ?=
+# Two processes of one thread each: more would only fight for the cores of a small machine.
+TEST_WORKERS ?= 2
 
 .PHONY: help demo test check format generate controlplane bench images browser setup-demo setup-dev lock
 
@@ -20,7 +22,7 @@ demo: setup-demo ## Fine-tune a real model on four peers of this machine (METHOD
 	@$(BIN)/python -m examples.demo --method $(METHOD)
 
 test: check controlplane browser ## All checks and tests, end to end ones included
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 check: setup-dev ## Format, lint, types, import contracts
 	@$(BIN)/ruff format --check --quiet .

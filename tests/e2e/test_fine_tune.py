@@ -14,7 +14,7 @@ import tiny_models
 from e2e_world import E2eWorld, condition, reason
 from examples.demo import corpus, minilm
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 HELD_OUT = 120
 TRAINING = 480
