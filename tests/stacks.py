@@ -68,15 +68,23 @@ FAMILIES: Final = {
 }
 
 
-def network(family: str, *, checkpointing: bool = False) -> nn.Module:
-    """In training, adapters with B away from zero, so that all of them have gradients."""
+def network(
+    family: str,
+    *,
+    checkpointing: bool = False,
+    sizes: dict[str, Any] | None = None,
+    dropout: float = 0.0,
+    attention: str = "eager",
+) -> nn.Module:
+    """In training, adapters with B away from zero, so that all of them have gradients. ``sizes`` change the
+    config, ``dropout`` is LoRA's."""
     import transformers
     from peft import LoraConfig, get_peft_model
 
     kind = FAMILIES[family]
     torch.manual_seed(1)
-    config = getattr(transformers, kind.config)(**kind.sizes)
-    base = getattr(transformers, kind.model)._from_config(config, attn_implementation="eager")
+    config = getattr(transformers, kind.config)(**kind.sizes | (sizes or {}))
+    base = getattr(transformers, kind.model)._from_config(config, attn_implementation=attention)
     heads = ("lm_head", "score", "classifier", "cls", "lm_predictions")
     targets = [
         name
@@ -86,7 +94,12 @@ def network(family: str, *, checkpointing: bool = False) -> nn.Module:
     with warnings.catch_warnings():
         # peft 0.21 still asks for a property that transformers 5.23 has renamed.
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
-        lora = LoraConfig(r=2, target_modules=targets, fan_in_fan_out=family == "gpt2")
+        lora = LoraConfig(
+            r=2,
+            target_modules=targets,
+            fan_in_fan_out=family == "gpt2",
+            lora_dropout=dropout,
+        )
         model: nn.Module = get_peft_model(base, lora)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
@@ -97,8 +110,8 @@ def network(family: str, *, checkpointing: bool = False) -> nn.Module:
     return model.train()
 
 
-def loss(model: Any, seed: int = 0) -> Tensor:
-    """A scalar that every output counts in."""
+def loss(model: Any, seed: int = 0, rows: slice = slice(None)) -> Tensor:
+    """A scalar that every output counts in, over some of two samples."""
     generator = torch.Generator().manual_seed(seed)
     if "ViT" in type(model.get_base_model()).__name__:
         inputs = {"pixel_values": torch.randn(2, 1, 8, 8, generator=generator)}
@@ -107,6 +120,7 @@ def loss(model: Any, seed: int = 0) -> Tensor:
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     dtype = next(model.parameters()).dtype
     inputs = {n: t.to(dtype) if t.is_floating_point() else t for n, t in inputs.items()}
+    inputs = {n: t[rows] for n, t in inputs.items()}
     logits: Tensor = model(**inputs).logits
     return logits.float().square().mean()
 

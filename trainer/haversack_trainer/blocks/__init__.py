@@ -1,18 +1,25 @@
-"""The layers of any transformer, an operation for each of them, and the executor that obeys."""
+"""The layers of any transformer, an operation for each of them or for groups of heads, and executors that obey."""
 
 from .errors import BlocksError
 from .executor import LayerExecutor
+from .group_executor import GroupExecutor, GroupOps
+from .groups import Groups, Part, find_groups
 from .layers import Layers, find_layers
 from .projections import Projections, find_projections
 from .table import Op, OpTable
 
 __all__ = [
     "BlocksError",
+    "GroupExecutor",
+    "GroupOps",
+    "Groups",
     "LayerExecutor",
     "Layers",
     "Op",
     "OpTable",
+    "Part",
     "Projections",
+    "find_groups",
     "find_layers",
     "find_projections",
 ]

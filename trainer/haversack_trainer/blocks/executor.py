@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .errors import BlocksError
 from .layers import Layers
+from .patch import passing, replaced
 from .table import Op
 
 
@@ -38,15 +39,13 @@ class LayerExecutor:
         if len(ops) != len(modules) or (scales is not None and len(scales) != len(modules)):
             raise BlocksError(f"{len(ops)} operations for {len(modules)} layers")
         scales = scales or [1.0] * len(modules)
-        try:
+        with ExitStack() as stack:
             for module, op, scale in zip(modules, ops, scales, strict=True):
-                self._patch(module, op, scale)
+                forward = self._forward(module, op, scale)
+                stack.enter_context(replaced(module, forward=forward))
             yield
-        finally:
-            for module in modules:
-                module.__dict__.pop("forward", None)
 
-    def _patch(self, module: nn.Module, op: Op, scale: float) -> None:
+    def _forward(self, module: nn.Module, op: Op, scale: float) -> Callable[..., Any]:
         original = module.forward
 
         def forward(*args: Any, **kwargs: Any) -> Any:
@@ -58,14 +57,14 @@ class LayerExecutor:
             if op is Op.FORWARD:
                 with torch.no_grad():
                     output = original(*args, **kwargs)
-                return _changed(output, lambda new: _passing(new, _hidden(args, kwargs)))
+                return _changed(output, lambda new: passing(new, _hidden(args, kwargs)))
             output = original(*args, **kwargs)
             if scale == 1.0:
                 return output
             hidden = _hidden(args, kwargs)
             return _changed(output, lambda new: hidden + (new - hidden) * scale)
 
-        module.__dict__["forward"] = forward
+        return forward
 
     def _skipped(
         self,
@@ -106,8 +105,3 @@ def _changed(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(output, tuple):
         return (change(output[0]), *output[1:])
     return change(output)
-
-
-def _passing(value: Tensor, hidden: Tensor) -> Tensor:
-    """``value``, bit by bit, with the gradient of the residual path alone."""
-    return value + (hidden - hidden.detach())

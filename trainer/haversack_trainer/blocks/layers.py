@@ -53,7 +53,7 @@ def find_layers(network: nn.Module, path: str | None = None) -> Layers:
         )
     chosen = path or max(lists, key=lambda key: _num_parameters(lists[key]))
     modules = tuple(lists[chosen])
-    return Layers(chosen, modules, structural_layers(_config(network), len(modules)))
+    return Layers(chosen, modules, structural_layers(config_of(network), len(modules)))
 
 
 def structural_layers(config: Any, num_layers: int) -> frozenset[int]:
@@ -101,7 +101,7 @@ def _unwrapped(network: nn.Module) -> nn.Module:
     return inner() if callable(inner) else network
 
 
-def _config(network: nn.Module) -> Any:
+def config_of(network: nn.Module) -> Any:
     """The text part's config, where a model has several parts."""
     config = getattr(_unwrapped(network), "config", None)
     return getattr(config, "text_config", None) or config

@@ -34,9 +34,9 @@ class Projections:
 
 def find_projections(layer: nn.Module) -> Projections:
     """Raises ``BlocksError`` naming the layer's class where one is missing."""
-    names = list(_outermost(layer))
-    attention = [name for name in names if _is_in_attention(name)]
-    others = [name for name in names if not _is_in_attention(name)]
+    names = list(linear_names(layer))
+    attention = [name for name in names if is_in_attention(name)]
+    others = [name for name in names if not is_in_attention(name)]
     found = _first(attention, _ATTENTION), _first(others, _FEED_FORWARD)
     if found[0] is None or found[1] is None:
         part = "attention" if found[0] is None else "feed-forward part"
@@ -55,7 +55,7 @@ def _first(names: list[str], ends: tuple[str, ...]) -> str | None:
     return None
 
 
-def _outermost(layer: nn.Module) -> Iterator[str]:
+def linear_names(layer: nn.Module) -> Iterator[str]:
     """Names of linear maps: modules with a matrix of their own, a mixture's experts, and peft's wrappers
     in place of what they wrap."""
     wrapped: list[str] = []
@@ -69,5 +69,5 @@ def _outermost(layer: nn.Module) -> Iterator[str]:
             yield name
 
 
-def _is_in_attention(name: str) -> bool:
+def is_in_attention(name: str) -> bool:
     return any(word in part for part in name.split(".") for word in _IN_ATTENTION)

@@ -63,6 +63,10 @@ class OpTable:
             found.append(op)
         return tuple(found)
 
+    def groups(self, micro_batch: int) -> tuple[tuple[Op, ...], ...]:
+        """``[layer][group]``."""
+        return tuple(tuple(row[micro_batch] for row in groups) for groups in self.ops)
+
     def count(self, op: Op) -> int:
         """Cells with this operation."""
         return sum(row.count(op) for groups in self.ops for row in groups)

@@ -1,0 +1,70 @@
+"""Runs the groups of a network's layers as told: in full, forward only, or not at all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import nn
+
+from .errors import BlocksError
+from .groups import Groups
+from .masks import Masks, masked
+from .patch import replaced
+from .table import Op
+
+GroupOps = Sequence[Sequence[Op]]
+"""``[layer][group]``: what ``OpTable.groups`` gives for a micro-batch."""
+
+
+class GroupExecutor:
+    """For one network; not safe to use from two threads. What belongs to no group (norms, biases of the
+    last linear maps, embeddings, the head) always runs in full."""
+
+    def __init__(self, groups: Groups) -> None:
+        self.groups = groups
+        self.executed: Counter[Op] = Counter()
+        """Cells (layer, group) that were met with each operation, in training; of a batch whose samples
+        have operations of their own, those of each sample."""
+
+    @contextmanager
+    def under(self, ops: GroupOps) -> Iterator[None]:
+        """Forward and backward passes in here obey ``ops``; a model that does not train ignores them."""
+        with self.under_samples([ops]):
+            yield
+
+    @contextmanager
+    def under_samples(self, samples: Sequence[GroupOps]) -> Iterator[None]:
+        """The same with ``ops`` for each sample of the batch."""
+        if not samples or any(self._shape_differs(ops) for ops in samples):
+            count = len(self.groups)
+            raise BlocksError(
+                f"operations for {count} layers of {self.groups.num_groups} groups are needed, "
+                "for each sample alike"
+            )
+        with ExitStack() as stack:
+            for layer, module in enumerate(self.groups.layers.modules):
+                of_layer = [ops[layer] for ops in samples]
+                counted = self._counted(module, of_layer)
+                stack.enter_context(replaced(module, forward=counted))
+                masks = Masks.of(of_layer)
+                for part in self.groups.parts[layer]:
+                    stack.enter_context(replaced(part.module, forward=masked(part, masks)))
+            yield
+
+    def _shape_differs(self, ops: GroupOps) -> bool:
+        return [len(row) for row in ops] != [self.groups.num_groups] * len(self.groups)
+
+    def _counted(self, layer: nn.Module, samples: Sequence[Sequence[Op]]) -> Callable[..., Any]:
+        """Outside of the checkpoint, if there is one: what is computed again is not counted again."""
+        original = layer.forward
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            if layer.training:
+                for ops in samples:
+                    self.executed.update(ops)
+            return original(*args, **kwargs)
+
+        return forward
