@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from job_cases import Case
+from privacy_cases import PRIVACY_CASES
 
 
 def _flex_case(field: str, accepted: Any, rejected: Any, says: str) -> Case:
@@ -270,20 +271,6 @@ METHOD_CASES: Final = (
                 )
                 for field in ("rank", "refreshRounds")
             ),
-            *(
-                (
-                    f"privacy without {field}",
-                    {"privacy": {field: "0.5"}},
-                    {"privacy": {field: bad}},
-                    sentence,
-                )
-                for field, bad, sentence in (
-                    ("clip", "0", "privacy: clip and"),
-                    ("noiseMultiplier", "0.0", "privacy: clip and"),
-                    ("delta", "0", "privacy.delta: is a"),
-                    ("delta", "1.0", "privacy.delta: is a"),
-                )
-            ),
             (
                 "the spread of one scalar",
                 {"normalise": True, "directions": 2},
@@ -292,4 +279,5 @@ METHOD_CASES: Final = (
             ),
         )
     ),
+    *PRIVACY_CASES,
 )

@@ -61,5 +61,22 @@ METHOD_CONTEXTS: Final[dict[str, Mapping[str, Any]]] = {
             ("scheme", "codec", "Int8"),
         )
     },
+    f"{_LORA}.privacy": {f"{_LORA}.mixer": "FFA"},
+    **{
+        f"spec.method.{member}.privacy.{field}": {
+            "spec.method.type": type_,
+            f"spec.method.{member}.privacy.{other}": value,
+            **more,
+        }
+        for field, other, value in (
+            ("whenSpent", "maxEpsilon", "9"),
+            ("maxEpsilon", "noiseMultiplier", "99"),
+        )
+        for type_, member, more in (
+            ("SPSA", "spsa", {}),
+            ("DropPEFT", "dropPEFT", {}),
+            ("DecLoRA", "decLoRA", {f"{_LORA}.mixer": "FFA"}),
+        )
+    },
     f"{_LORA}.edges[]": {f"{_LORA}.graph": "Edges", f"{_LORA}.edges": ["0-1"]},
 }

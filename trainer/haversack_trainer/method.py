@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from haversack_trainer.contract.adapter import AdapterSpec
 from haversack_trainer.contract.cards import MethodCard
+from haversack_trainer.contract.membership import Ending
 from haversack_trainer.exchange.base import Outgoing, Swap
 from haversack_trainer.exchange.log import ClosedRound
 
@@ -85,6 +86,8 @@ class StepResult:
     metrics: dict[str, float] = field(default_factory=dict)
     remark: str = ""
     """A sentence for the report, where the method has decided something."""
+    ending: Ending | None = None
+    """Asks that this round be the run's last, and says why."""
 
 
 class Unsuited(ValueError):

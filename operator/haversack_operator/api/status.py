@@ -93,6 +93,10 @@ class ProgressStatus(Frozen):
         max_length=400,
         description="What the method has decided by itself, and why, e.g. FlexDeMo's scheme Auto.",
     )
+    epsilon: Figure | None = Field(
+        default=None,
+        description="Differential privacy that has been spent, by the peer that has spent most.",
+    )
     seen_time: Time | None = Field(
         default=None, description="When the operator saw this, by its own clock."
     )

@@ -68,6 +68,7 @@ def progress_of(progress: RunProgress, seen_time: str | None) -> ProgressStatus:
         last_report_time=max(times, default=None),
         loss=figure(_mean(report.loss for report in progress.peers)),
         remark=_remark(progress),
+        epsilon=figure(max(_known(report.epsilon for report in progress.peers), default=None)),
         seen_time=seen_time,
     )
 
@@ -127,5 +128,9 @@ def _remaining(progress: RunProgress, rounds: int) -> int | None:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None and math.isfinite(value)]
+    known = _known(values)
     return sum(known) / len(known) if known else None
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None and math.isfinite(value)]

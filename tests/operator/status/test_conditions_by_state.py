@@ -158,6 +158,14 @@ def test_figures_are_strings_and_nan_is_left_out() -> None:
     assert told["progress"]["estimatedRemainingSeconds"] == 28
     assert told["traffic"] == {"bytesSent": 200, "bytesReceived": 400}
     assert "remark" not in told["progress"]
+    assert "epsilon" not in told["progress"]
+
+
+def test_the_privacy_spent_by_the_peer_that_spent_most_is_told() -> None:
+    spent = zip(a_progress().peers, (1.25, 3.5), strict=True)
+    peers = tuple(peer.model_copy(update={"epsilon": epsilon}) for peer, epsilon in spent)
+    told = passes(a_snapshot(progress=a_progress(peers=peers)))["status"]
+    assert told["progress"]["epsilon"] == "3.5"
 
 
 def test_what_the_method_decided_is_told() -> None:

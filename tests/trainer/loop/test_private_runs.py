@@ -1,16 +1,19 @@
-"""A run with differential privacy: peers and report say what was spent, and no training loss."""
+"""Runs with differential privacy: peers and report say what was spent, and what became of a budget."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from run_harness import Crew
+from run_harness import ON_TWO_LAYERS, Crew
 
-from haversack_trainer.methods.spsa.privacy import Use, epsilon
+from haversack_trainer.privacy.account import Use, epsilon
 
 SETTINGS = {"directions": 2, "privacy": {"clip": "2", "noiseMultiplier": "3"}}
+SPENT = epsilon(3, 4.0, 1e-5)
+BUDGET = {"clip": "0.01", "noiseMultiplier": "4", "maxEpsilon": "2"}
 
 
 def test_a_private_run_says_what_it_spent(crew: Callable[..., Crew], tmp_path: Path) -> None:
@@ -20,9 +23,38 @@ def test_a_private_run_says_what_it_spent(crew: Callable[..., Crew], tmp_path: P
     reports = two.survivors[0].exchange.peer_reports()
     for number, peer in two.peers.items():
         records = len(peer.material.split.parts[number])
-        uses = Use(records, batch_size=4, scalars_per_batch=1).after(6 * 2)
+        uses = Use(records, batch_size=4, noisy_per_batch=1).after(6 * 2)
         assert reports[number].epsilon == pytest.approx(epsilon(uses, 3.0, 1e-5))
         assert reports[number].loss is None
     (page,) = (tmp_path / "store").rglob("report.html")
     most = max(report.epsilon or 0 for report in reports.values())
-    assert f"Privacy spent by a record: epsilon {most:.2f} at most." in page.read_text()
+    assert f"Privacy spent by a peer: epsilon {most:.2f} at most." in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "when"),
+    [
+        ("DropPEFT", {**ON_TWO_LAYERS["DropPEFT"], "localSteps": 1}, "Stop"),
+        ("DecLoRA", {"localSteps": 1, "mixer": "FFA"}, "Halt"),
+    ],
+)
+def test_with_the_budget_the_run_ends(
+    method: str, options: dict[str, Any], when: str, crew: Callable[..., Crew], tmp_path: Path
+) -> None:
+    """Three rounds of six are affordable. Then what there is is published, or nothing."""
+    gate = {"gate": {"tolerance": "1000"}, "periodRounds": 3}
+    settings = {**options, "privacy": {**BUDGET, "whenSpent": when}}
+    two = crew(method, settings=settings, evaluation=gate)
+    two.run()
+    assert len(two.survivors) == 2
+    state = two.survivors[0].exchange.state
+    assert [closed.round for closed in state.closed] == [0, 1, 2]
+    assert state.ending is not None
+    assert state.verdict is not None
+    assert state.verdict.round == 3
+    assert (state.publication is not None) == (when == "Stop")
+    assert state.verdict.reason.startswith("Halted after 3 rounds: ") == (when == "Halt")
+    reports = two.survivors[0].exchange.peer_reports().values()
+    assert [report.epsilon for report in reports] == [pytest.approx(SPENT)] * 2
+    (page,) = (tmp_path / "store").rglob("report.html")
+    assert "there are no more rounds: privacy.maxEpsilon is 2" in page.read_text()

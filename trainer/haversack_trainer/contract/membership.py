@@ -54,3 +54,11 @@ class Start(Frozen):
     round: int = 0
     """First round of this log: 0, or where ``checkpoint`` left off."""
     checkpoint: CheckpointRef | None = None
+
+
+class Ending(Frozen):
+    """Body of an ENDING record."""
+
+    reason: str = Field(max_length=400)
+    publishes: bool = True
+    """Whether what the run has come to is to be judged and published."""

@@ -54,6 +54,8 @@ class Kind(IntEnum):
     """No body. Written by the hub: ``round`` has waited long enough and closes with those who have published."""
     REGROUP = 11
     """Body: why, UTF-8. The group that carries ``round``'s blobs broke for this member: the next is another one."""
+    ENDING = 12
+    """Body: ``Ending`` as JSON. A member's method asks that the open round be the last one; the first one counts."""
 
 
 class CorruptRecord(ValueError):

@@ -12,7 +12,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from haversack_trainer.contract.base import Frozen
-from haversack_trainer.contract.membership import CheckpointRef, Identity, Join, Start
+from haversack_trainer.contract.membership import CheckpointRef, Ending, Identity, Join, Start
 from haversack_trainer.contract.records import HUB, OPERATOR, CorruptRecord, Kind, Record
 from haversack_trainer.contract.report import Evaluation, Publication, Verdict
 
@@ -28,6 +28,7 @@ _BODIES: Final[Mapping[Kind, type[Frozen]]] = {
     Kind.EVALUATION: Evaluation,
     Kind.VERDICT: Verdict,
     Kind.PUBLISHED: Publication,
+    Kind.ENDING: Ending,
 }
 _MAX_SHOWN: Final = 200
 

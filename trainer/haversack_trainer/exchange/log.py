@@ -14,6 +14,7 @@ Rules (architecture, section 5):
 * A PAYLOAD of a peer that missed its round, at most ``MAX_LATE_ROUNDS`` ago, is attached to the open round as
   late, under its own round; once for each peer and round. It goes if its peer leaves before that round closes.
 * REGROUP says that the open round's blobs could not be carried by its group (``grouping``).
+* The first ENDING of a member of the view makes the open round the run's last.
 * If the view empties, the pending peers form the view and the round starts over, without its old payloads.
   If nobody is pending, the next JOIN forms the view at once.
 * A second PAYLOAD of a peer for the same round, or any other for another round than the open one, is ignored.
@@ -25,25 +26,17 @@ Rules (architecture, section 5):
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
-from haversack_trainer.contract.membership import CheckpointRef, Identity, Join, Start
+from haversack_trainer.contract.membership import CheckpointRef, Ending, Identity, Join, Start
 from haversack_trainer.contract.records import HUB, MAX_LATE_ROUNDS, OPERATOR, Kind, Record
 from haversack_trainer.contract.report import Evaluation, Publication, Verdict
 
 from .grouping import Grouping
+from .objections import objection
 from .rounds import ClosedRound, Late, MembershipChange, Payload
 
 __all__ = ["ClosedRound", "Late", "MembershipChange", "Payload", "RunState"]
-
-_LEADERS_WORDS: Final[Mapping[Kind, type[CheckpointRef | Evaluation | Verdict | Publication]]] = {
-    Kind.CHECKPOINT: CheckpointRef,
-    Kind.EVALUATION: Evaluation,
-    Kind.VERDICT: Verdict,
-    Kind.PUBLISHED: Publication,
-}
 
 
 @dataclass
@@ -67,6 +60,9 @@ class RunState:
     closed: list[ClosedRound] = field(default_factory=list)
     checkpoint: CheckpointRef | None = None
     evaluation: Evaluation | None = None
+    ending: Ending | None = None
+    num_rounds: int | None = None
+    """Of the whole run, where somebody has ended it before the job's were over."""
     verdict: Verdict | None = None
     approved_by: str | None = None
     publication: Publication | None = None
@@ -125,28 +121,12 @@ class RunState:
         return peer in self.view or peer in self.pending
 
     def objection(self, record: Record) -> str | None:
-        """Why a word of the leader's does not count here; None if it does, or if it is no such word.
+        """See ``objections.objection``."""
+        return objection(self, record)
 
-        Raises ``ValueError`` if its body cannot be read.
-        """
-        model = _LEADERS_WORDS.get(record.kind)
-        if model is None:
-            return None
-        word, name = model.model_validate_json(record.body), record.kind.name
-        if self.start is None:
-            return f"peer {record.peer} wrote a {name} record before the run was started"
-        if record.peer != self.leader:
-            return f"{name} records are for the lowest member to write, peer {self.leader}, not peer {record.peer}"
-        if not 0 <= word.round <= self.round:
-            return f"the {name} record is of round {word.round}, but {self.round} rounds are closed"
-        return self._objection_to_publishing() if record.kind is Kind.PUBLISHED else None
-
-    def _objection_to_publishing(self) -> str | None:
-        if self.verdict is None or not self.verdict.passed:
-            return "nothing is published that has not passed its gate"
-        if self.needs_approval and self.approved_by is None:
-            return "nothing is published that has not been approved: this job asks for it"
-        return None
+    def rounds(self, wanted: int) -> int:
+        """How many rounds the run has, ``wanted`` being the job's."""
+        return wanted if self.num_rounds is None else min(wanted, self.num_rounds)
 
     def apply(self, record: Record) -> None:
         """Take in the next record. Never raises: a record that breaks a rule changes nothing."""
@@ -173,6 +153,8 @@ class RunState:
                 self._approve(record)
             case Kind.REGROUP:
                 self._regroup(record)
+            case Kind.ENDING:
+                self._end(record)
             case _:
                 self._hear_leader(record)
 
@@ -276,6 +258,11 @@ class RunState:
         record.body.decode()
         if record.round == self.round and record.peer in self.view:
             self.is_group_broken = True
+
+    def _end(self, record: Record) -> None:
+        ending = Ending.model_validate_json(record.body)
+        if self.start is not None and record.peer in self.view and self.ending is None:
+            self.ending, self.num_rounds = ending, self.round + 1
 
     def _checkpoint(self, record: Record) -> None:
         ref = CheckpointRef.model_validate_json(record.body)

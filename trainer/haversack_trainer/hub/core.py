@@ -207,7 +207,7 @@ class Core:
             run=self.book.run,
             view=state.view,
             round=state.round,
-            rounds=self._rounds,
+            rounds=self.book.state.rounds(self._rounds),
             num_records=len(self),
             head=self.book.ledger.head.hex(),
             peers=tuple(self._whole(self._reports[peer]) for peer in sorted(self._reports)),

@@ -12,6 +12,7 @@ from haversack_trainer.exchange.log import RunState
 from haversack_trainer.report.events import (
     Approved,
     CheckpointSaved,
+    Decided,
     Evaluated,
     Event,
     PeerJoined,
@@ -89,6 +90,9 @@ class Chronicle:
         self._num_closed = len(state.closed)
 
     def _words(self, state: RunState) -> Iterator[Event]:
+        if state.ending is not None and self._is_new(state.ending.reason):
+            remark = f"there are no more rounds: {state.ending.reason}"
+            yield Decided(round=state.num_rounds or state.round, remark=remark)
         ref = state.checkpoint
         if ref is not None and ref.round > self._checkpoint_round:
             self._checkpoint_round = ref.round

@@ -63,9 +63,10 @@ class Entry:
         # The state may still be that of an earlier life of this peer.
         self.exchange.wait_for(lambda state: self._is_in(state, incarnation), self.stop)
         self._await_start(self.clock() + self.job.gang_timeout_seconds)
-        rounds = self.job.training.rounds
+        wanted = self.job.training.rounds
         self.exchange.wait_for(
-            lambda state: self.exchange.me in state.view or is_over(state, rounds), self.stop
+            lambda state: self.exchange.me in state.view or is_over(state, state.rounds(wanted)),
+            self.stop,
         )
 
     def _is_in(self, state: RunState, incarnation: str) -> bool:

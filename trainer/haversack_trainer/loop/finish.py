@@ -67,7 +67,7 @@ class Finish:
 
     @property
     def _rounds(self) -> int:
-        return self.job.training.rounds
+        return self.exchange.state.rounds(self.job.training.rounds)
 
     def _is_mine_or_over(self, state: RunState) -> bool:
         return state.leader == self.exchange.me or is_over(state, self._rounds)
@@ -88,7 +88,7 @@ class Finish:
 
     def _judge(self) -> None:
         self.recorder.state(PeerState.EVALUATING)
-        verdict = self.judge.verdict(self._rounds)
+        verdict = self._unless_halted(self.judge.verdict(self._rounds))
         _logger.info("%s", verdict.reason)
         self._append(Kind.VERDICT, verdict.model_dump_json(by_alias=True))
         self.exchange.wait_for(
@@ -97,6 +97,13 @@ class Finish:
         self.recorder.catch_up()
         if not verdict.passed:
             self._store_report(None)
+
+    def _unless_halted(self, verdict: Verdict) -> Verdict:
+        ending = self.exchange.state.ending
+        if ending is None or ending.publishes:
+            return verdict
+        reason = f"Halted after {verdict.round} rounds: {ending.reason}."
+        return verdict.model_copy(update={"passed": False, "reason": reason})
 
     def _is_approved(self, state: RunState) -> bool:
         return not self.job.evaluation.gate.needs_approval or state.approved_by is not None

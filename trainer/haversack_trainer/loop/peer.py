@@ -69,11 +69,14 @@ class Peer:
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
-        self._rounds = seat.job.training.rounds
         self._fresh = Snapshot.of(0, seat.model, seat.method, after=None)
         self._snapshot = self._fresh
         self._has_stepped_down = False
         self._backoff = Backoff(most_seconds=_MAX_PAUSE_SECONDS)
+
+    @property
+    def _rounds(self) -> int:
+        return self._seat.exchange.state.rounds(self._seat.job.training.rounds)
 
     def run(self) -> None:
         """Returns when the run is over. Raises ``Stopped`` after saving, ``Refused``, ``Superseded``,
@@ -149,7 +152,10 @@ class Peer:
     def _one_round(self, round: int) -> None:
         seat = self._seat
         seat.recorder.begin(round)
-        seat.recorder.stepped(seat.method.local_step(round))
+        step = seat.method.local_step(round)
+        seat.recorder.stepped(step)
+        if step.ending is not None and round + 1 < self._rounds:
+            self._say(Kind.ENDING, round, step.ending)
         outgoing = seat.method.outgoing()
         self._publish(round, outgoing)
         if round + 1 < self._rounds:
@@ -222,7 +228,7 @@ class Peer:
             seat.recorder.checkpoint_failed(done, str(error))
 
     def _say(self, kind: Kind, done: int, word: Frozen) -> None:
-        """A word of the leader's. If somebody else leads by now, it is theirs to say."""
+        """A word to all. If it is somebody else's to say by now, it is left to them."""
         try:
             self._seat.exchange.append(kind, done, word.model_dump_json(by_alias=True).encode())
         except Stale as error:

@@ -65,7 +65,7 @@ class Recorder:
         self.word = self.word.model_copy(
             update={
                 "loss": step.loss if math.isfinite(step.loss) else None,
-                "epsilon": step.metrics.get("epsilon"),
+                "epsilon": step.metrics.get("epsilon", self.word.epsilon),
                 "remark": step.remark[:MAX_REMARK] or self.word.remark,
                 "samples": self.word.samples + step.num_samples,
                 "nonfinite_steps": self.word.nonfinite_steps + step.num_nonfinite_steps,
@@ -153,7 +153,7 @@ def progress_of(
         run=run,
         view=state.view,
         round=state.round,
-        rounds=rounds,
+        rounds=state.rounds(rounds),
         num_records=state.num_records,
         peers=reports,
         evaluation=state.evaluation,

@@ -135,7 +135,7 @@ def placement_section(progress: RunProgress) -> str:
 
 def _privacy(progress: RunProgress) -> str:
     spent = [peer.epsilon for peer in progress.peers if peer.epsilon is not None]
-    return f" Privacy spent by a record: epsilon {max(spent):.2f} at most." if spent else ""
+    return f" Privacy spent by a peer: epsilon {max(spent):.2f} at most." if spent else ""
 
 
 def settings_section(job: JobFile) -> str:

@@ -46,6 +46,8 @@ def moved_before(words: Mapping[int, Word]) -> bool:
 
 def choose(settings: Settings, rho: float, *, moved: bool) -> MixerKind:
     """The mixer in force on a graph that mixes with ``rho``."""
+    if settings.privacy is not None:
+        return MixerKind.FFA
     if settings.mixer is not MixerKind.AUTO:
         return settings.mixer
     if not moved:

@@ -11,6 +11,7 @@ peers is the run's adapter. Optimizer states are local and never mixed.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
@@ -25,6 +26,7 @@ from haversack_trainer.exchange.codec import Layout, State
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.exchange.topology import Topology
 from haversack_trainer.method import Batches, CannotCatchUp, Fetch, StepResult, Trainee, Unsuited
+from haversack_trainer.privacy.guard import Guard
 
 from .auto import Standing, choose, has_moved, moved_before
 from .choco import MAX_CHAIN, Quantised
@@ -65,6 +67,7 @@ class DecLora:
         self._state = self._read()
         self._check_factors(field)
         self._wire = _wire(settings, peer, seed, Layout.of(self._sent()))
+        self._guard = Guard(settings.privacy) if settings.privacy else None
         self._valid = True
         self._round = 0
         self._standing = Standing()
@@ -77,6 +80,8 @@ class DecLora:
 
     def local_step(self, round: int) -> StepResult:
         self._round = round
+        if self._guard is not None:
+            return self._private_step(self._guard, round)
         before = self._read()
         result = self._training.run(round, self._frozen(round))
         self._state = self._read()
@@ -85,6 +90,16 @@ class DecLora:
             self._adopt(before)
             self._training.restart()
         return result
+
+    def _private_step(self, guard: Guard, round: int) -> StepResult:
+        """Neither losses nor whether steps were finite are told. A peer that may not train goes on mixing."""
+        num_samples = 0
+        if guard.begins(round):
+            state, before = self._state, self._sent()
+            num_samples = self._training.run(round, self._frozen(round)).num_samples
+            self._state = self._read()
+            self._adopt(state | guard.protected(before, self._sent()))
+        return StepResult(math.nan, num_samples, metrics=guard.told, ending=guard.ending)
 
     def outgoing(self) -> Outgoing:
         wants_all = self._settings.graph in (Graph.COMPLETE, Graph.STAR)
@@ -172,6 +187,8 @@ class DecLora:
             self._wire.miss(closed)
         for closed in rounds:
             self._survey.hear(words(closed))
+            if self._guard is not None:
+                self._guard.recall(closed, self._peer)
         if rounds:
             self._adopt(self._mean_of(rounds[-1], fetch))
             self._training.restart()
@@ -215,11 +232,17 @@ class DecLora:
         self._model.load_trainable_state(_tensors(state))
 
     def state_dict(self) -> dict[str, Any]:
-        return {**self._training.state_dict(), "standing": asdict(self._standing)}
+        return {
+            **self._training.state_dict(),
+            "standing": asdict(self._standing),
+            "spent": self._guard.state() if self._guard else None,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._training.load_state_dict(state)
         self._standing = Standing(**state["standing"])
+        if self._guard is not None:
+            self._guard.load(state.get("spent"))
         self._wire.forget()
 
 

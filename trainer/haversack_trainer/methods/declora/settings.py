@@ -10,6 +10,7 @@ from pydantic import Field
 
 from haversack_trainer.contract.base import Check, Decimal
 from haversack_trainer.contract.cards import MethodSettings
+from haversack_trainer.contract.privacy import PRIVACY_CHECKS, DeltaPrivacy
 
 EDGE_PERCENT: Final = 50
 DEGREE: Final = 4
@@ -98,6 +99,14 @@ class Settings(MethodSettings):
             "scheme: CHOCO sends changes of each tensor, but DeCAF and FedRot change coordinates; write "
             "Difference or change the mixer",
         ),
+        Check(
+            "!has(self.privacy) || self.mixer in ['FFA', 'Auto']",
+            lambda settings: (
+                settings.privacy is None or settings.mixer in (MixerKind.FFA, MixerKind.AUTO)
+            ),
+            "privacy: noise on both factors would be multiplied with itself; write mixer FFA, which trains B only",
+        ),
+        *PRIVACY_CHECKS,
     )
 
     local_steps: int = Field(
@@ -182,6 +191,11 @@ class Settings(MethodSettings):
         description="Int8 and Int4 only. CHOCO: what has changed since the last round. Difference: the state "
         "itself, coarser, but with any mixer. Default: CHOCO where the mixer allows it.",
     )
+    privacy: DeltaPrivacy | None = Field(
+        default=None,
+        description="Clip what a round changes and add noise, so that what is published tells little of all of a "
+        "peer's data together. Needs mixer FFA; Auto is FFA then. Off if absent.",
+    )
 
     @property
     def is_chained(self) -> bool:
@@ -197,6 +211,12 @@ class Settings(MethodSettings):
         return [(int(one), int(other)) for one, other in pairs]
 
     def fault(self, num_peers: int) -> str | None:
+        # Not at the top: NumPy is too heavy for commands that only look.
+        from haversack_trainer.privacy.account import fault
+
+        return self._fault_of_edges(num_peers) or fault(self.privacy)
+
+    def _fault_of_edges(self, num_peers: int) -> str | None:
         """What is wrong with the listed graph over so many peers."""
         if self.graph is not Graph.EDGES:
             return None

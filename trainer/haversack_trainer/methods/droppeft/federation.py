@@ -31,6 +31,17 @@ class Parts:
     """By name; None for the head and whatever else lies in no layer."""
     num_layers: int
     head_travels: bool
+    still: frozenset[str] = frozenset()
+    """Tensors that are not trained."""
+
+    @property
+    def travelling(self) -> frozenset[str]:
+        """Tensors that are ever sent."""
+        return frozenset(
+            name
+            for name, layer in self.layer_of.items()
+            if name not in self.still and (layer is not None or self.head_travels)
+        )
 
     @property
     def adapted(self) -> frozenset[int]:
@@ -43,8 +54,8 @@ class Parts:
         return tuple(
             sorted(
                 name
-                for name, layer in self.layer_of.items()
-                if (self.head_travels if layer is None else layer in layers)
+                for name in self.travelling
+                if (layer := self.layer_of[name]) is None or layer in layers
             )
         )
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from haversack_trainer.blocks import BlocksError, Layers, find_layers
 from haversack_trainer.method import LayeredTrainee, Unsuited
 
 from .federation import Parts
 from .rates import Infeasible, protected_layers
 from .settings import Head, Settings
+
+_A: Final = "lora_A"
 
 
 def layers_of(model: LayeredTrainee) -> Layers:
@@ -28,7 +32,9 @@ def parts_of(settings: Settings, model: LayeredTrainee, layers: Layers) -> Parts
             "adapter.lora.targetModules to linear layers in them"
         )
     where = {name: inside.get(name) for name, _ in named}
-    return Parts(where, len(layers), head_travels=settings.head is Head.SHARED)
+    # Noise on both factors would be multiplied with itself.
+    still = (name for name in where if _A in name) if settings.privacy else ()
+    return Parts(where, len(layers), settings.head is Head.SHARED, frozenset(still))
 
 
 def protected_of(settings: Settings, layers: Layers) -> frozenset[int]:

@@ -29,6 +29,7 @@ from haversack_trainer.method import (
     StepResult,
     Unsuited,
 )
+from haversack_trainer.privacy.guard import Guard
 
 from .configurator import Configurator
 from .federation import Contribution, Tensors, aggregate, cohort
@@ -67,6 +68,7 @@ class DropPeft:
         self._training = LocalTraining(
             settings, peer, seed, model, batches, executor=executor, parts=self._parts
         )
+        self._guard = Guard(settings.privacy) if settings.privacy else None
         self._shared = self._read()
         self._members: tuple[int, ...] = ()
         self._mine: Contribution | None = None
@@ -79,7 +81,11 @@ class DropPeft:
         chosen = cohort(self._seed, round, self._members, self._settings.cohort_size)
         # Who has just come is in no cohort yet, and trains.
         if self._peer in self._members and self._peer not in chosen:
+            if self._guard is not None:
+                self._guard.rests(round)
             return StepResult(loss=math.nan, num_samples=0)
+        if self._guard is not None:
+            return self._private_step(self._guard, round)
         before = self._read()
         done, trial = self._train(round)
         self._conclude(done, trial, before)
@@ -89,6 +95,27 @@ class DropPeft:
             num_samples=done.num_samples,
             num_nonfinite_steps=len(done.losses) - len(made),
         )
+
+    def _private_step(self, guard: Guard, round: int) -> StepResult:
+        """What is told beside the tensors hangs on masks and settings, never on the data."""
+        num_samples = 0
+        if guard.begins(round):
+            before = self._read()
+            done, _ = self._train(round)
+            self._depth, num_samples = done.mean_depth, done.num_planned_samples
+            self._mine = self._blurred(guard, done, before)
+        return StepResult(math.nan, num_samples, metrics=guard.told, ending=guard.ending)
+
+    def _blurred(self, guard: Guard, done: LocalRound, before: Tensors) -> Contribution:
+        unknown = (0.0,) * self._parts.num_layers
+        self._share = choose(self._settings, self._parts.adapted, unknown, self._share)
+        shared = tuple(layer in self._share for layer in range(self._parts.num_layers))
+        word = Word(self._settings.local_steps, done.num_planned_samples, done.planned, shared)
+        after, names = self._read(), self._parts.sent(word)
+        if not _is_finite(after):
+            self._install(before)
+        state = guard.protected({n: before[n] for n in names}, {n: after[n] for n in names})
+        return Contribution(word, state)
 
     def _train(self, round: int) -> tuple[LocalRound, Trial | None]:
         """The local steps, and with a configurator what they gained."""
@@ -109,7 +136,7 @@ class DropPeft:
         if not done.steps:
             return
         state = self._read()
-        if not all(np.isfinite(values).all() for values in state.values()):
+        if not _is_finite(state):
             self._install(before)
             return
         memory = float(self._settings.importance_memory)
@@ -154,6 +181,8 @@ class DropPeft:
     def _note(self, closed: ClosedRound) -> None:
         if self._configurator is not None:
             self._configurator.note(closed.round, trials(closed, self._parts))
+        if self._guard is not None:
+            self._guard.recall(closed, self._peer)
 
     def _personal(self) -> Tensors:
         """Tensors that stay with this peer: of the layers that it does not share, once it has trained, and
@@ -179,7 +208,7 @@ class DropPeft:
         try:
             needed = last_sent(missed, fetch, self._parts, self._shared)
         except CannotCatchUp:
-            self._stale = frozenset(self._shared)
+            self._stale = self._parts.travelling
             raise
         for closed in missed:
             self._note(closed)
@@ -233,6 +262,7 @@ class DropPeft:
             "shared": _tensors(self._shared) if self._has_own else None,
             "importance": None if self._importance is None else list(self._importance),
             "share": None if self._share is None else sorted(self._share),
+            "spent": self._guard.state() if self._guard else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -244,7 +274,13 @@ class DropPeft:
         importance, share = state.get("importance"), state.get("share")
         self._importance = None if importance is None else tuple(importance)
         self._share = None if share is None else frozenset(share)
+        if self._guard is not None:
+            self._guard.load(state.get("spent"))
         self._mine = None
+
+
+def _is_finite(state: Tensors) -> bool:
+    return all(np.isfinite(values).all() for values in state.values())
 
 
 def _num_published(closed: ClosedRound) -> int:

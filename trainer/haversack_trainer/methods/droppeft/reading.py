@@ -36,7 +36,7 @@ def last_sent(
 ) -> list[tuple[ClosedRound, dict[int, Contribution]]]:
     """The newest rounds, ascending, as far back as each tensor was last sent: averaging them leads to the
     same state as averaging all. Raises ``CannotCatchUp``."""
-    missing, needed = set(like), list[tuple[ClosedRound, dict[int, Contribution]]]()
+    missing, needed = set(parts.travelling), list[tuple[ClosedRound, dict[int, Contribution]]]()
     for closed in reversed(history):
         try:
             brought = contributions(closed, fetch, parts, like)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from haversack_trainer.contract.base import Check, Decimal
 from haversack_trainer.contract.cards import MethodSettings
+from haversack_trainer.contract.privacy import PRIVACY_CHECKS, DeltaPrivacy
 
 from .kinds import Protect, Sampler, Shape
 
@@ -113,7 +114,28 @@ class Settings(MethodSettings):
             _needs_configurator(alias, name)
             for alias, name in (("arms", "arms"), ("roundSeconds", "round_seconds"))
         ),
+        Check(
+            "!has(self.privacy) || (self.configurator == 'Off' && self.share in ['All', 'FixedBottom'] && "
+            "self.shape != 'Importance')",
+            lambda settings: (
+                settings.privacy is None
+                or (
+                    settings.configurator is Configurator.OFF
+                    and settings.share in (Share.ALL, Share.FIXED_BOTTOM)
+                    and settings.shape is not Shape.IMPORTANCE
+                )
+            ),
+            "privacy: what is chosen by a peer's gradients or losses tells of its data; write configurator Off, "
+            "share All or FixedBottom, and another shape than Importance",
+        ),
+        *PRIVACY_CHECKS,
     )
+
+    def fault(self, _num_peers: int) -> str | None:
+        # Not at the top: NumPy is too heavy for commands that only look.
+        from haversack_trainer.privacy.account import fault
+
+        return fault(self.privacy)
 
     def active_layers(self, num_layers: int) -> int:
         """Under the drop rate, or the highest that the configurator may choose."""
@@ -253,4 +275,9 @@ class Settings(MethodSettings):
     confidence: Decimal = Field(
         default="0.5",
         description="DiscountedUCB: how much a rate that is little known is preferred.",
+    )
+    privacy: DeltaPrivacy | None = Field(
+        default=None,
+        description="Clip what a round changes and add noise, so that what is published tells little of all of a "
+        "peer's data together. LoRA's A then stays as drawn, and only B is trained and sent. Off if absent.",
     )

@@ -36,6 +36,10 @@ class LocalRound:
     """Mean gradient norm of each layer over its active steps; 0 where it had none."""
     mean_depth: float
     """Layers that ran, averaged over the micro-batches."""
+    planned: tuple[int, ...]
+    """As ``active``, but by the masks alone, which say nothing of the data."""
+    num_planned_samples: int
+    """Of all steps, made or not."""
 
     @property
     def steps(self) -> int:
@@ -60,15 +64,25 @@ class LocalTraining:
         self._settings, self._key = settings, (seed, peer)
         self._model, self._batches, self._executor, self._parts = model, batches, executor, parts
         named = model.trainables()
-        self._parameters = [parameter for _, parameter in named]
+        self._parameters = [parameter for name, parameter in named if name not in parts.still]
+        self._still = [parameter for name, parameter in named if name in parts.still]
         self._by_layer: list[list[nn.Parameter]] = [[] for _ in range(parts.num_layers)]
         for name, parameter in named:
-            if (layer := parts.layer_of[name]) is not None:
+            if name not in parts.still and (layer := parts.layer_of[name]) is not None:
                 self._by_layer[layer].append(parameter)
         self._max_norm = float(settings.max_grad_norm) or math.inf
 
     def run(self, round: int, rates: Rates) -> LocalRound:
         """The steps of one round."""
+        for parameter in self._still:
+            parameter.requires_grad = False
+        try:
+            return self._run(round, rates)
+        finally:
+            for parameter in self._still:
+                parameter.requires_grad = True
+
+    def _run(self, round: int, rates: Rates) -> LocalRound:
         self._model.train(mode=True)
         optimizer = torch.optim.AdamW(
             self._parameters,
@@ -76,12 +90,15 @@ class LocalTraining:
             weight_decay=float(self._settings.weight_decay),
         )
         first, count = round * self._settings.local_steps, self._settings.local_steps
-        losses, num_samples, depths = [], 0, list[int]()
+        losses, num_samples, depths, num_planned = [], 0, list[int](), 0
+        planned = np.zeros(self._parts.num_layers, np.int64)
         norms = np.zeros((count, self._parts.num_layers))
         for number in range(count):
             batch = self._batches.micro_batches(first + number)
             masks = self._masks(round, number, len(batch), rates)
             depths += [int((~mask).sum()) for mask in masks]
+            planned += ~np.all(masks, axis=0)
+            num_planned += sum(micro.num_samples for micro in batch)
             torch.manual_seed(_dropout_seed(*self._key, first + number))
             loss, norms[number] = self._step(optimizer, batch, masks, rates)
             losses.append(loss)
@@ -96,6 +113,8 @@ class LocalTraining:
             tuple(active.tolist()),
             tuple(importance.tolist()),
             sum(depths) / len(depths),
+            tuple(planned.tolist()),
+            num_planned,
         )
 
     @torch.no_grad()

@@ -22,14 +22,15 @@ from torch import Tensor
 from haversack_trainer.exchange.base import Outgoing, Swap
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.method import Batches, Fetch, StepResult, Trainee
+from haversack_trainer.privacy.account import Budget, Use
 
 from . import codec
 from .checks import require_repeatable, require_sound, takes_points
 from .estimate import Estimator
-from .privacy import Use, epsilon, protected
+from .privacy import protected
 from .projection import Projector
 from .replica import Replica
-from .settings import Code, Estimate, Privacy, Settings
+from .settings import Code, Estimate, Settings
 from .words import WORD_BITS, key
 
 ROUNDING_SALT: Final = 0x3C6EF372
@@ -46,7 +47,9 @@ class Spsa:
         self._model = model
         model.train(mode=False)
         require_sound(model)
-        first = batches.micro_batches(0)[0]
+        micro_batches = batches.micro_batches(0)
+        first = micro_batches[0]
+        self._batch_size = sum(micro.num_samples for micro in micro_batches)
         require_repeatable(model, first)
         if settings.points_per_pass > 1 and not takes_points(model, first):
             settings = settings.model_copy(update={"points_per_pass": 1})
@@ -57,21 +60,31 @@ class Spsa:
         )
         self._batches, self._noise = batches, random.SystemRandom()
         self._measured: list[float] = []
+        self._budget = Budget(settings.privacy) if settings.privacy else None
         self._spent: dict[str, float] = {}
         self._round = 0
 
     def local_step(self, round: int) -> StepResult:
         self._measured, self._round = [], round
+        if self._budget and not self._budget.affords(self._uses(round + 1)):
+            return StepResult(
+                loss=math.nan, num_samples=0, ending=self._budget.ending(self._uses(round + 1))
+            )
         losses: list[float] = []
         num_samples = 0
         for measured in self._estimator.measure(round):
             self._measured += self._published(measured.slopes)
             losses += measured.losses.tolist()
             num_samples += measured.num_samples
-        if (privacy := self._settings.privacy) is not None:
+        if self._budget:
             # A loss is a word about the records as well.
-            self._spent = {"epsilon": self._epsilon_after(round + 1, privacy, num_samples)}
-            return StepResult(loss=math.nan, num_samples=num_samples, metrics=self._spent)
+            self._spent = {"epsilon": self._budget.epsilon(self._uses(round + 1))}
+            return StepResult(
+                loss=math.nan,
+                num_samples=num_samples,
+                metrics=self._spent,
+                ending=self._budget.ending(self._uses(round + 2)),
+            )
         finite = [loss for loss in losses if math.isfinite(loss)]
         return StepResult(
             loss=sum(finite) / len(finite) if finite else math.nan,
@@ -85,13 +98,12 @@ class Spsa:
         found: list[float] = slopes.mean(1).tolist()
         return found
 
-    def _epsilon_after(self, rounds: int, privacy: Privacy, num_samples: int) -> float:
-        """``num_samples`` is a round's."""
+    def _uses(self, rounds: int) -> int:
+        """Of the most-used record, in so many rounds."""
         count, shared = self._settings.directions, self._settings.shared_batch
         batches, scalars = (1, count) if shared else (count, 1)
-        use = Use(self._batches.num_records, num_samples // batches, scalars)
-        uses = use.after(rounds * batches)
-        return epsilon(uses, float(privacy.noise_multiplier), float(privacy.delta))
+        use = Use(self._batches.num_records, self._batch_size, scalars)
+        return use.after(rounds * batches)
 
     def outgoing(self) -> Outgoing:
         if not any(map(math.isfinite, self._measured)):

@@ -8,8 +8,9 @@ from typing import ClassVar, Final
 
 from pydantic import Field
 
-from haversack_trainer.contract.base import Check, Decimal, Frozen
+from haversack_trainer.contract.base import Check, Decimal
 from haversack_trainer.contract.cards import MemoryModel, MethodSettings
+from haversack_trainer.contract.privacy import PRIVACY_CHECKS, Privacy
 from haversack_trainer.contract.records import MAX_LATE_ROUNDS
 from haversack_trainer.contract.weights import FLOAT_BYTES
 
@@ -51,20 +52,12 @@ class Code(StrEnum):
     SIGN = "Sign"
 
 
-class Privacy(Frozen):
-    """Differential privacy of what a peer publishes."""
+class SlopePrivacy(Privacy):
+    """Differential privacy of one record against what its peer publishes."""
 
     clip: Decimal = Field(
         default="1",
         description="A sample's slope along a direction is cut to this magnitude; more than 0.",
-    )
-    noise_multiplier: Decimal = Field(
-        default="1",
-        description="Noise on a scalar, in units of what one record can change it by; more than 0.",
-    )
-    delta: Decimal = Field(
-        default="0.00001",
-        description="Probability that epsilon is exceeded: far less than 1 by the number of records.",
     )
 
 
@@ -135,21 +128,7 @@ class Settings(MethodSettings):
             lambda settings: not settings.normalise or settings.directions >= LEAST_FOR_SPREAD,
             "normalise: one direction has no standard deviation; set directions to 2 or more",
         ),
-        Check(
-            "!has(self.privacy) || (double(self.privacy.clip) > 0.0 && "
-            "double(self.privacy.noiseMultiplier) > 0.0)",
-            lambda settings: (
-                settings.privacy is None
-                or min(float(settings.privacy.clip), float(settings.privacy.noise_multiplier)) > 0
-            ),
-            "privacy: clip and noiseMultiplier must be more than 0, or nothing is protected",
-        ),
-        Check(
-            "!has(self.privacy) || "
-            "(double(self.privacy.delta) > 0.0 && double(self.privacy.delta) < 1.0)",
-            lambda settings: settings.privacy is None or 0 < float(settings.privacy.delta) < 1,
-            "privacy.delta: is a probability; write more than 0 and less than 1",
-        ),
+        *PRIVACY_CHECKS,
     )
 
     directions: int = Field(
@@ -233,7 +212,7 @@ class Settings(MethodSettings):
         "directions if they are at most this many rounds late, and count among the step's directions as "
         "any other; 0 drops them.",
     )
-    privacy: Privacy | None = Field(
+    privacy: SlopePrivacy | None = Field(
         default=None,
         description="Clip and noise, so that the log tells little of any one record. Off if absent.",
     )
@@ -246,3 +225,9 @@ class Settings(MethodSettings):
             return usual
         each = usual.bytes_per_trainable + FLOAT_BYTES * self.points_per_pass
         return replace(usual, bytes_per_trainable=each, batches_in_a_pass=self.points_per_pass)
+
+    def fault(self, _num_peers: int) -> str | None:
+        # Not at the top: NumPy is too heavy for commands that only look.
+        from haversack_trainer.privacy.account import fault
+
+        return fault(self.privacy)

@@ -1,0 +1,77 @@
+"""What methods ask of differential privacy in common. No torch here: CRDs are generated from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Final
+
+from pydantic import Field
+
+from .base import Check, Decimal, Frozen
+
+
+class WhenSpent(StrEnum):
+    STOP = "Stop"
+    HALT = "Halt"
+    REST = "Rest"
+
+
+class Privacy(Frozen):
+    """Differential privacy of what a peer publishes."""
+
+    noise_multiplier: Decimal = Field(
+        default="1",
+        description="Noise, in units of what one protected thing can change what is published by; more than 0.",
+    )
+    delta: Decimal = Field(
+        default="0.00001",
+        description="Probability that epsilon is exceeded: far less than 1 by the number of those protected.",
+    )
+    max_epsilon: Decimal | None = Field(
+        default=None,
+        description="Most that a peer may spend. It does not begin a round that would spend more. No limit if absent.",
+    )
+    when_spent: WhenSpent | None = Field(
+        default=None,
+        description="Once a peer cannot afford another round. Stop (the default): the run ends there, and what it has "
+        "come to is judged and published. Halt: it ends, and nothing is published. Rest: that peer publishes nothing "
+        "of its own any more, the others go on.",
+    )
+
+
+class DeltaPrivacy(Privacy):
+    """Differential privacy of what a peer's round changes: all of its data are the thing protected."""
+
+    clip: Decimal = Field(
+        default="1",
+        description="What a round changes is scaled down to this L2 norm, if it is longer; more than 0.",
+    )
+
+
+def _of_privacy(cel: str, holds: Callable[[Any], bool], message: str) -> Check:
+    return Check(
+        f"!has(self.privacy) || ({cel})",
+        lambda settings: settings.privacy is None or holds(settings.privacy),
+        message,
+    )
+
+
+PRIVACY_CHECKS: Final = (
+    _of_privacy(
+        "double(self.privacy.clip) > 0.0 && double(self.privacy.noiseMultiplier) > 0.0",
+        lambda privacy: min(float(privacy.clip), float(privacy.noise_multiplier)) > 0,
+        "privacy: clip and noiseMultiplier must be more than 0, or nothing is protected",
+    ),
+    _of_privacy(
+        "double(self.privacy.delta) > 0.0 && double(self.privacy.delta) < 1.0",
+        lambda privacy: 0 < float(privacy.delta) < 1,
+        "privacy.delta: is a probability; write more than 0 and less than 1",
+    ),
+    _of_privacy(
+        "!has(self.privacy.whenSpent) || has(self.privacy.maxEpsilon)",
+        lambda privacy: privacy.when_spent is None or privacy.max_epsilon is not None,
+        "privacy.whenSpent: goes with maxEpsilon; add that or remove this",
+    ),
+)
+"""For settings that have a member ``privacy``."""
