@@ -13,6 +13,7 @@ from stacks import NUM_LAYERS, gradients, same
 from torch import Tensor, nn
 
 from haversack_trainer.blocks import BlocksError, GroupExecutor, GroupOps, Op, find_groups
+from haversack_trainer.blocks.linear import features
 
 FULL, FORWARD, SKIP = Op.FULL, Op.FORWARD, Op.SKIP
 
@@ -57,21 +58,17 @@ def test_forward_only_changes_no_bit_of_the_loss(family: str) -> None:
         assert not torch.equal(stacks.loss(model), plain)
 
 
-def slices(run: GroupExecutor, layer: int, group: int) -> dict[str, tuple[int, slice]]:
-    """Axis and range of the group in the LoRA factors that have one: B of the maps in, A of the map out."""
-    found = {}
-    stack = run.groups.layers.modules[layer]
+def slices(run: GroupExecutor, layer: int, group: int) -> dict[str, tuple[int, list[int]]]:
+    """Axis and places of the group in the LoRA factors that have one: B of the maps in, A of the map out."""
+    found: dict[str, tuple[int, list[int]]] = {}
     for part in run.groups.parts[layer]:
         if part.is_experts:
             continue
-        start, stop = part.bounds[group], part.bounds[group + 1]
-        found[f"{part.name}.lora_A.default.weight"] = (1, slice(start, stop))
-        for row in part.rows:
-            module = stack.get_submodule(row)
-            width = module.lora_B["default"].weight.shape[0]  # type: ignore[index, union-attr]
-            if not row.endswith("c_attn"):
-                scaled = width * start // part.bounds[-1], width * stop // part.bounds[-1]
-                found[f"{row}.lora_B.default.weight"] = (0, slice(*scaled))
+        found[f"{part.name}.lora_A.default.weight"] = (1, part.columns([group]))
+        for rows in part.rows:
+            shape = features(rows.module)
+            assert shape is not None
+            found[f"{rows.name}.lora_B.default.weight"] = (0, part.outputs(rows, shape[1], [group]))
     return found
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from haversack_trainer.blocks import BlocksError, Groups, find_groups
-from haversack_trainer.blocks.groups import cut
+from haversack_trainer.blocks.cuts import cut
 
 QKV = ("q_proj", "k_proj", "v_proj")
 ROWS = {
@@ -37,7 +37,7 @@ def test_a_familys_groups_are_its_key_value_heads(family: str) -> None:
     heads = 2 if family in GROUPED else 4
     assert (len(groups), groups.num_groups) == (stacks.NUM_LAYERS, heads)
     for parts in groups.parts:
-        found = tuple(tuple(row.rpartition(".")[2] for row in part.rows) for part in parts)
+        found = tuple(tuple(row.name.rpartition(".")[2] for row in part.rows) for part in parts)
         assert found == ROWS[family]
         assert all(len(set(part.widths)) == 1 for part in parts)
         assert parts[0].bounds[-1] == 16

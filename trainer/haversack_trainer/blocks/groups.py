@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Final
 
 from torch import nn
 
+from .cuts import Part, Rows, cut
 from .errors import BlocksError
 from .layers import Layers, config_of, find_layers
 from .linear import features
@@ -17,29 +17,6 @@ from .projections import find_projections, is_in_attention, linear_names
 
 _HEADS: Final = ("num_key_value_heads", "num_attention_heads")
 _EXPERTS: Final = "experts"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """One place of a layer where groups meet: the input of its last linear map, or its experts."""
-
-    name: str
-    """Dotted, inside the layer."""
-    module: nn.Module
-    """The linear map, peft's wrapper around it, or a mixture's fused experts."""
-    bounds: tuple[int, ...]
-    """Group g has ``bounds[g]`` to ``bounds[g + 1]`` of the input's width, or of the experts."""
-    rows: tuple[str, ...]
-    """Names of the linear maps whose outputs are cut like this one's input: query, key, value; gate, up."""
-    is_experts: bool = False
-
-    @property
-    def num_groups(self) -> int:
-        return len(self.bounds) - 1
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        return tuple(b - a for a, b in pairwise(self.bounds))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,20 +42,9 @@ def find_groups(
     layers = layers or find_layers(network)
     count = _checked(num_groups, _num_heads(network), network)
     parts = tuple(_parts(layer, count) for layer in layers.modules)
-    sizes = [
-        _sizes(layer, found, count) for layer, found in zip(layers.modules, parts, strict=True)
-    ]
+    sizes = [_sizes(found, count) for found in parts]
     mean = sum(map(sum, sizes)) / (len(sizes) * count)
     return Groups(layers, parts, count, tuple(tuple(size / mean for size in row) for row in sizes))
-
-
-def cut(width: int, num_groups: int) -> tuple[int, ...]:
-    """Bounds of equal slices, the last one shorter where they do not come out even; where that would leave
-    none for it, slices differ by one at most."""
-    each = -(-width // num_groups)
-    if each * (num_groups - 1) < width:
-        return (*(each * group for group in range(num_groups)), width)
-    return tuple(width * group // num_groups for group in range(num_groups + 1))
 
 
 def _num_heads(network: nn.Module) -> int:
@@ -139,27 +105,34 @@ def _num_experts(layer: nn.Module, module: Any, count: int) -> int:
     return experts
 
 
-def _rows(layer: nn.Module, output: str, shape: tuple[int, int], count: int) -> tuple[str, ...]:
+def _rows(layer: nn.Module, output: str, shape: tuple[int, int], count: int) -> tuple[Rows, ...]:
     """Maps from the hidden state whose outputs are heads, or the feed-forward part's inner width."""
     found = []
+    in_attention = is_in_attention(output)
     for name in linear_names(layer):
-        wide = features(layer.get_submodule(name))
-        if wide is None or name == output or is_in_attention(name) != is_in_attention(output):
+        module = layer.get_submodule(name)
+        wide = features(module)
+        if wide is None or name == output or is_in_attention(name) != in_attention:
             continue
-        unit = count if is_in_attention(output) else shape[0]
-        if wide[0] == shape[1] and wide[1] % unit == 0:
-            found.append(name)
+        if wide[0] == shape[1] and wide[1] % (count if in_attention else shape[0]) == 0:
+            unit = _unit(layer, name) if in_attention else shape[0]
+            found.append(Rows(name, module, wide[1] // unit if unit else 1))
     return tuple(found)
 
 
-def _sizes(layer: nn.Module, parts: Sequence[Part], count: int) -> list[float]:
+def _unit(layer: nn.Module, name: str) -> int | None:
+    """Outputs of query, of key and of value where one map (GPT-2's) gives them one after the other."""
+    return getattr(layer.get_submodule(name.rpartition(".")[0]), "split_size", None)
+
+
+def _sizes(parts: Sequence[Part], count: int) -> list[float]:
     """Weights of each group."""
     sizes = [0.0] * count
     for part in parts:
         if part.is_experts:
             whole = float(sum(p.numel() for p in part.module.parameters()))
         else:
-            maps = [features(layer.get_submodule(name)) for name in (*part.rows, part.name)]
+            maps = [features(module) for module in (*(r.module for r in part.rows), part.module)]
             whole = float(sum(shape[0] * shape[1] for shape in maps if shape))
         for group, width in enumerate(part.widths):
             sizes[group] += whole * width / part.bounds[-1]

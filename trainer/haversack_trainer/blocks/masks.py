@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .cuts import Part
 from .errors import BlocksError
-from .groups import Part
 from .patch import passing
 from .table import Op
 
