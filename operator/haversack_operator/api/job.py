@@ -10,12 +10,12 @@ from pydantic import Field
 from haversack_trainer.contract.adapter import AdapterSpec
 from haversack_trainer.contract.base import SUBDOMAIN, VISIBLE, Frozen, Name, ObjectName
 from haversack_trainer.contract.environment import MAX_PROCESSES
+from haversack_trainer.contract.network import NetworkSpec
 from haversack_trainer.contract.spec import (
     CheckpointSpec,
     DatasetSpec,
     EvaluationSpec,
     ModelSpec,
-    NetworkSpec,
     StorageSpec,
     TrainingSpec,
 )

@@ -117,6 +117,24 @@ class EvaluationStatus(Frozen):
     round: Count = Field(description="Round of the adapter that was evaluated.")
 
 
+class ScoresStatus(Frozen):
+    """The peers' own models after the last round, where dataset.heldOut.personalPercent asks for it. The consensus is
+    in the verdict."""
+
+    personal_loss: Figure = Field(
+        description="Personalised: each peer's model on its own samples, mean over peers."
+    )
+    personal_accuracy: Figure | None = Field(default=None, description="Classification only.")
+    worst_personal_loss: Figure = Field(description="Of the peer with the highest.")
+    worst_personal_accuracy: Figure | None = Field(default=None, description="Of the same peer.")
+    worst_peer: Count = Field(description="Ordinal of that peer.")
+    mean_loss: Figure = Field(
+        description="Each peer's model on the common held-out samples, mean over peers."
+    )
+    mean_accuracy: Figure | None = Field(default=None, description="Classification only.")
+    peers: Count = Field(description="Peers that have scored theirs.")
+
+
 class AdapterStatus(Frozen):
     """The published adapter."""
 
@@ -170,6 +188,9 @@ class JobStatus(Frozen):
     )
     adapter: AdapterStatus | None = Field(default=None, description="The published adapter.")
     verdict: VerdictStatus | None = Field(default=None, description="The gate's word.")
+    scores: ScoresStatus | None = Field(
+        default=None, description="The peers' own models, beside the verdict's consensus."
+    )
     active_seconds: Count = Field(
         default=0,
         description="Time the job ran until it was last suspended or finished; suspension not counted.",

@@ -14,6 +14,7 @@ from haversack_operator.api.status import (
     EvaluationStatus,
     JobStatus,
     ProgressStatus,
+    ScoresStatus,
     TrafficStatus,
     VerdictStatus,
 )
@@ -24,6 +25,7 @@ from haversack_trainer.contract.report import (
     RunProgress,
     Verdict,
 )
+from haversack_trainer.contract.scores import Kinds
 
 from .times import stamp_of
 
@@ -93,6 +95,21 @@ def evaluation_of(evaluation: Evaluation) -> EvaluationStatus:
         loss=certain(evaluation.loss),
         accuracy=figure(evaluation.accuracy),
         round=count(evaluation.round),
+    )
+
+
+def scores_of(found: Kinds, num_peers: int) -> ScoresStatus:
+    """What the peers' own models are worth."""
+    personal, common = found.personal, found.common.mean
+    return ScoresStatus(
+        personal_loss=certain(personal.mean.loss),
+        personal_accuracy=figure(personal.mean.accuracy),
+        worst_personal_loss=certain(personal.worst.loss),
+        worst_personal_accuracy=figure(personal.worst.accuracy),
+        worst_peer=count(personal.worst_peer),
+        mean_loss=certain(common.loss),
+        mean_accuracy=figure(common.accuracy),
+        peers=count(num_peers),
     )
 
 

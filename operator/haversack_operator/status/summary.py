@@ -12,9 +12,18 @@ from haversack_operator.api.names import Condition
 from haversack_operator.api.status import JobStatus, PlacementStatus, PoolStatus
 from haversack_operator.snapshot import Invalid, Job, PlanView, Pod, Snapshot
 from haversack_trainer.contract.report import RunProgress
+from haversack_trainer.contract.scores import kinds
 
 from .conditions import Draft, again, false, is_over, is_true, lay_over, true
-from .figures import adapter_of, evaluation_of, is_as_written, progress_of, traffic_of, verdict_of
+from .figures import (
+    adapter_of,
+    evaluation_of,
+    is_as_written,
+    progress_of,
+    scores_of,
+    traffic_of,
+    verdict_of,
+)
 from .findings import Findings
 from .judge import drafts_of, num_wanted, ready_by_pool
 from .times import active_seconds, stamp
@@ -127,6 +136,8 @@ def _run(progress: RunProgress, old: JobStatus, now: str) -> dict[str, Any]:
     }
     if progress.evaluation is not None:
         changes["evaluation"] = evaluation_of(progress.evaluation)
+    if (found := kinds(progress.scores)) is not None:
+        changes["scores"] = scores_of(found, len(progress.scores))
     if progress.verdict is not None:
         changes["verdict"] = verdict_of(progress.verdict)
     if progress.published is not None:

@@ -201,3 +201,34 @@ def test_a_class_that_only_the_held_out_set_has_is_refused() -> None:
     judged = corpus(30, prefix="other ")
     with pytest.raises(DataError, match="class 'c2' has no training sample"):
         split(samples, spec({"type": "IID"}, 2), 2, 1, judged)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    partition=st.sampled_from(PARTITIONS),
+    num_peers=st.integers(1, 5),
+    distinct=st.integers(250, 400),
+    percent=st.integers(10, 50),
+)
+def test_a_peer_is_scored_by_what_nobody_trains_on(
+    partition: dict[str, Any], num_peers: int, distinct: int, percent: int
+) -> None:
+    samples = corpus(400, distinct=distinct)
+    plain = split(samples, spec(partition, num_peers), num_peers, seed=percent)
+    asked = spec(partition, num_peers, percent=20, personalPercent=percent)
+    result = split(samples, asked, num_peers, seed=percent)
+    assert result.digest != plain.digest
+    assert result.held_out.inputs == plain.held_out.inputs
+    trained = {samples.inputs[i] for i in result.training}
+    for part, own, before in zip(result.parts, result.personal, plain.parts, strict=True):
+        assert np.array_equal(np.union1d(part, own), before)
+        assert 0 < len(own) <= percent / 100 * len(before)
+        assert not {samples.inputs[i] for i in own} & (trained | judged_texts(result))
+
+
+def test_nothing_of_its_own_to_score_by_is_refused() -> None:
+    wanted = spec({"type": "IID"}, 3, percent=20, personalPercent=10)
+    with pytest.raises(
+        DataError, match="personalPercent 10 leaves peer 0 nothing of its 8 samples"
+    ):
+        split(corpus(30), wanted, 3, seed=1)

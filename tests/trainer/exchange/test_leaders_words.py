@@ -9,7 +9,7 @@ from log_story import Story
 from haversack_trainer.contract.base import Frozen
 from haversack_trainer.contract.membership import CheckpointRef
 from haversack_trainer.contract.records import OPERATOR, Kind, Record
-from haversack_trainer.contract.report import Publication
+from haversack_trainer.contract.report import PeerScores, Publication
 from haversack_trainer.exchange.log import RunState
 
 VERDICT = a_verdict(1)
@@ -82,3 +82,19 @@ def test_where_the_job_asks_for_it_nothing_is_published_unapproved() -> None:
     assert asking.publication is None
     asking.apply(story.records[-1])
     assert asking.publication == PUBLISHED
+
+
+SCORES = PeerScores(personal=FIGURES, common=FIGURES)
+
+
+def test_every_member_s_scores_count_and_stay_when_it_leaves() -> None:
+    story = one_round().say(Kind.SCORES, SCORES, peer=1).leave(1).say(Kind.SCORES, SCORES)
+    assert story.state.scores == {0: SCORES, 1: SCORES}
+
+
+def test_nobody_s_scores_count_who_is_no_member_or_of_a_round_to_come() -> None:
+    later = SCORES.model_copy(update={"common": FIGURES.model_copy(update={"round": 2})})
+    before = Story().join(0, 1).say(Kind.SCORES, SCORES.model_copy())
+    assert before.state.scores == {}
+    assert one_round().say(Kind.SCORES, SCORES, peer=7).state.scores == {}
+    assert one_round().say(Kind.SCORES, later, peer=1).state.scores == {}

@@ -8,12 +8,12 @@ from pydantic import Field
 
 from .adapter import AdapterSpec
 from .base import Frozen
+from .network import NetworkSpec
 from .spec import (
     CheckpointSpec,
     DatasetSpec,
     EvaluationSpec,
     ModelSpec,
-    NetworkSpec,
     StorageSpec,
     TrainingSpec,
 )

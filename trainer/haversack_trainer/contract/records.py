@@ -56,6 +56,8 @@ class Kind(IntEnum):
     """Body: why, UTF-8. The group that carries ``round``'s blobs broke for this member: the next is another one."""
     ENDING = 12
     """Body: ``Ending`` as JSON. A member's method asks that the open round be the last one; the first one counts."""
+    SCORES = 13
+    """Body: ``report.PeerScores`` as JSON: what the peer's own model is worth after ``round`` rounds."""
 
 
 class CorruptRecord(ValueError):

@@ -56,6 +56,15 @@ class Evaluation(Frozen):
     num_samples: int
 
 
+class PeerScores(Frozen):
+    """A peer's own model after the last round, as the peer itself judged it."""
+
+    personal: Evaluation
+    """On the part of its own samples that it did not train on."""
+    common: Evaluation
+    """On the held-out samples that all peers have in common."""
+
+
 class Verdict(Frozen):
     """The gate's word on the final adapter."""
 
@@ -97,6 +106,8 @@ class RunProgress(Frozen):
     evaluation: Evaluation | None = None
     checkpoint_round: int | None = None
     verdict: Verdict | None = None
+    scores: dict[int, PeerScores] = Field(default_factory=dict)
+    """By peer, where the job asks for them."""
     approved_by: str | None = None
     published: Publication | None = None
     refused: int = 0

@@ -132,6 +132,13 @@ class HeldOutSpec(Frozen):
         description="A data set of its own instead of percent, same format; must not overlap the "
         "training data.",
     )
+    personal_percent: int | None = Field(
+        default=None,
+        ge=1,
+        le=50,
+        description="Share of each peer's own samples that it does not train on. After the last round every peer "
+        "scores its own model on them (personalised) and on the common held-out samples. Default: none of this.",
+    )
     max_samples: int = Field(
         default=2000, ge=10, le=100_000, description="At most this many held-out samples are used."
     )
@@ -233,27 +240,6 @@ class StorageSpec(Frozen):
         description="s3://bucket/prefix, pvc://claim/path or file:///path. The job writes below <uri>/<job name>/."
     )
     s3: S3Spec = Field(default=S3Spec(), description="For every s3:// address of the job.")
-
-
-class BulkPath(StrEnum):
-    RELAY = "Relay"
-    DIRECT = "Direct"
-
-
-class NetworkSpec(Frozen):
-    """How peers' bytes travel."""
-
-    bulk: BulkPath = Field(
-        default=BulkPath.RELAY,
-        description="Relay: all bytes of a round go through the hub, over mutual TLS. Direct: for peers of one site, "
-        "whose pods reach one another; their blobs go from pod to pod, checked but not encrypted, to every peer, "
-        "and over the hub where that fails.",
-    )
-
-    @property
-    def is_direct(self) -> bool:
-        """Whether blobs go from pod to pod."""
-        return self.bulk is BulkPath.DIRECT
 
 
 class CheckpointSpec(Frozen):

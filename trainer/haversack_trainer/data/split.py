@@ -7,7 +7,8 @@ lets the hub refuse a peer that came to another result.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +31,9 @@ class Split:
     held_out: Samples
     digest: str
     """sha256 over all samples, the held-out ones and the parts; hex."""
+    personal: tuple[Indices, ...] = ()
+    """For each peer the samples of its own that it is scored by and does not train on; empty where the job asks
+    for none."""
 
     @property
     def training(self) -> Indices:
@@ -64,21 +68,49 @@ def split(
     training = np.setdiff1d(np.arange(len(samples)), chosen)
     _check_classes(samples, training)
     parts = partition(samples, training, spec.partition, num_peers, rng)
-    return Split(parts, judged, _digest(samples, judged, parts))
+    if spec.held_out.personal_percent is None:
+        return Split(parts, judged, _digest(samples, judged, parts))
+    personal = _personal(samples, parts, spec.held_out.personal_percent, rng)
+    parts = tuple(np.setdiff1d(*both) for both in zip(parts, personal, strict=True))
+    return Split(parts, judged, _digest(samples, judged, (*parts, *personal)), personal)
+
+
+def _personal(
+    samples: Samples, parts: tuple[Indices, ...], percent: int, rng: np.random.Generator
+) -> tuple[Indices, ...]:
+    """Of each part what its peer is scored by: no input that another peer has, too, since models are mixed."""
+    keys = samples.input_keys
+    num_owners = Counter(key for part in parts for key in {keys[i] for i in part})
+    chosen = []
+    for peer, part in enumerate(parts):
+        own = [int(i) for i in part if num_owners[keys[i]] == 1]
+        taken = _drawn(_groups(samples, own), percent / 100, rng)
+        if not len(taken):
+            raise DataError(
+                f"dataset.heldOut.personalPercent {percent} leaves peer {peer} nothing of its {len(part)} samples "
+                "to be scored by; raise it, give more data, or make dataset.partition less skewed"
+            )
+        chosen.append(taken)
+    return tuple(chosen)
 
 
 def _set_aside(samples: Samples, spec: DatasetSpec, rng: np.random.Generator) -> Indices:
-    """Ascending indices of the held-out samples.
+    """Ascending indices of the held-out samples."""
+    percent = spec.held_out.percent or HELD_OUT_PERCENT
+    share = min(percent / 100, spec.held_out.max_samples / len(samples))
+    return _drawn(_groups(samples, range(len(samples))), share, rng)
+
+
+def _drawn(by_class: list[list[list[int]]], share: float, rng: np.random.Generator) -> Indices:
+    """Ascending indices of a share of the samples, drawn class by class.
 
     Samples with the same input stay together, whatever their classes, so that none is both learnt and
     judged; they count for the class of the first of them. Quotas are differences of a rounded-down
     running sum: each is within one of its class's share, their sum is exact.
     """
-    percent = spec.held_out.percent or HELD_OUT_PERCENT
-    share = min(percent / 100, spec.held_out.max_samples / len(samples))
     chosen: list[int] = []
     seen = given = 0
-    for groups in _groups(samples):
+    for groups in by_class:
         size = sum(map(len, groups))
         seen += size
         taken = _whole_groups(groups, min(int(seen * share) - given, size - 1), rng)
@@ -87,11 +119,11 @@ def _set_aside(samples: Samples, spec: DatasetSpec, rng: np.random.Generator) ->
     return np.sort(np.array(chosen, np.int64))
 
 
-def _groups(samples: Samples) -> list[list[list[int]]]:
-    """For each class in order the groups of its samples that have the same input."""
+def _groups(samples: Samples, chosen: Iterable[int]) -> list[list[list[int]]]:
+    """For each class in order the groups of its ``chosen`` samples that have the same input."""
     together: dict[bytes, list[int]] = defaultdict(list)
-    for i, key in enumerate(samples.input_keys):
-        together[key].append(i)
+    for i in chosen:
+        together[samples.input_keys[i]].append(i)
     by_class: dict[int, list[list[int]]] = defaultdict(list)
     for group in together.values():
         label = 0 if samples.labels is None else int(samples.labels[group[0]])

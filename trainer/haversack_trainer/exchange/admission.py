@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from haversack_trainer.contract.base import Frozen
 from haversack_trainer.contract.membership import CheckpointRef, Ending, Identity, Join, Start
 from haversack_trainer.contract.records import HUB, OPERATOR, CorruptRecord, Kind, Record
-from haversack_trainer.contract.report import Evaluation, Publication, Verdict
+from haversack_trainer.contract.report import Evaluation, PeerScores, Publication, Verdict
 
 from .base import Evicted, Refused, Stale, Superseded
 from .ledger import Ledger
@@ -29,6 +29,7 @@ _BODIES: Final[Mapping[Kind, type[Frozen]]] = {
     Kind.VERDICT: Verdict,
     Kind.PUBLISHED: Publication,
     Kind.ENDING: Ending,
+    Kind.SCORES: PeerScores,
 }
 _MAX_SHOWN: Final = 200
 

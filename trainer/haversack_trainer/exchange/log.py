@@ -20,6 +20,7 @@ Rules (architecture, section 5):
 * A second PAYLOAD of a peer for the same round, or any other for another round than the open one, is ignored.
 * CHECKPOINT, EVALUATION, VERDICT and PUBLISHED count only from the lowest member of the view at that position
   of a started run, and only of rounds that are closed.
+* SCORES are a member's own word of a closed round. Each peer's newest count, also after it left.
 * The first VERDICT of a round counts; APPROVAL sets ``approved_by``.
 * The first PUBLISHED counts that follows a passed VERDICT and, where the job asks for one, an APPROVAL.
 """
@@ -30,10 +31,10 @@ from dataclasses import dataclass, field
 
 from haversack_trainer.contract.membership import CheckpointRef, Ending, Identity, Join, Start
 from haversack_trainer.contract.records import HUB, MAX_LATE_ROUNDS, OPERATOR, Kind, Record
-from haversack_trainer.contract.report import Evaluation, Publication, Verdict
+from haversack_trainer.contract.report import Evaluation, PeerScores, Publication, Verdict
 
 from .grouping import Grouping
-from .objections import objection
+from .objections import leaders_word, objection
 from .rounds import ClosedRound, Late, MembershipChange, Payload
 
 __all__ = ["ClosedRound", "Late", "MembershipChange", "Payload", "RunState"]
@@ -63,6 +64,7 @@ class RunState:
     ending: Ending | None = None
     num_rounds: int | None = None
     """Of the whole run, where somebody has ended it before the job's were over."""
+    scores: dict[int, PeerScores] = field(default_factory=dict)
     verdict: Verdict | None = None
     approved_by: str | None = None
     publication: Publication | None = None
@@ -155,19 +157,23 @@ class RunState:
                 self._regroup(record)
             case Kind.ENDING:
                 self._end(record)
+            case Kind.SCORES:
+                self._hear_scores(record)
             case _:
                 self._hear_leader(record)
 
     def _hear_leader(self, record: Record) -> None:
-        match record.kind:
-            case Kind.CHECKPOINT:
-                self._checkpoint(record)
-            case Kind.EVALUATION:
-                self.evaluation = Evaluation.model_validate_json(record.body)
-            case Kind.VERDICT:
-                self._judge(record)
-            case Kind.PUBLISHED:
-                self._publication(record)
+        match leaders_word(record):
+            case CheckpointRef() as ref:
+                if self.checkpoint is None or ref.round >= self.checkpoint.round:
+                    self.checkpoint = ref
+            case Evaluation() as evaluation:
+                self.evaluation = evaluation
+            case Verdict() as verdict:
+                if self.verdict is None or verdict.round > self.verdict.round:
+                    self.verdict = verdict
+            case Publication() as publication if self.publication is None:
+                self.publication = publication
 
     def _publish(self, record: Record) -> None:
         peer, payload = record.peer, Payload(record.peer, record.body, record.aux)
@@ -264,22 +270,18 @@ class RunState:
         if self.start is not None and record.peer in self.view and self.ending is None:
             self.ending, self.num_rounds = ending, self.round + 1
 
-    def _checkpoint(self, record: Record) -> None:
-        ref = CheckpointRef.model_validate_json(record.body)
-        if self.checkpoint is None or ref.round >= self.checkpoint.round:
-            self.checkpoint = ref
-
-    def _judge(self, record: Record) -> None:
-        verdict = Verdict.model_validate_json(record.body)
-        if self.verdict is None or verdict.round > self.verdict.round:
-            self.verdict = verdict
+    def _hear_scores(self, record: Record) -> None:
+        said = PeerScores.model_validate_json(record.body)
+        rounds = said.personal.round, said.common.round
+        if (
+            self.start
+            and record.peer in self.view
+            and min(rounds) >= 0
+            and max(rounds) <= self.round
+        ):
+            self.scores[record.peer] = said
 
     def _approve(self, record: Record) -> None:
         who = record.body.decode()
         if record.peer == OPERATOR and who:
             self.approved_by = who
-
-    def _publication(self, record: Record) -> None:
-        publication = Publication.model_validate_json(record.body)
-        if self.publication is None:
-            self.publication = publication

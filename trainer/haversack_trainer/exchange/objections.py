@@ -12,7 +12,8 @@ from haversack_trainer.contract.report import Evaluation, Publication, Verdict
 if TYPE_CHECKING:
     from .log import RunState
 
-_LEADERS_WORDS: Final[Mapping[Kind, type[CheckpointRef | Evaluation | Verdict | Publication]]] = {
+LeadersWord = CheckpointRef | Evaluation | Verdict | Publication
+_LEADERS_WORDS: Final[Mapping[Kind, type[LeadersWord]]] = {
     Kind.CHECKPOINT: CheckpointRef,
     Kind.EVALUATION: Evaluation,
     Kind.VERDICT: Verdict,
@@ -20,15 +21,20 @@ _LEADERS_WORDS: Final[Mapping[Kind, type[CheckpointRef | Evaluation | Verdict | 
 }
 
 
+def leaders_word(record: Record) -> LeadersWord | None:
+    """What a leader's record says; None for any other. Raises ``ValueError`` if it cannot be read."""
+    model = _LEADERS_WORDS.get(record.kind)
+    return None if model is None else model.model_validate_json(record.body)
+
+
 def objection(state: RunState, record: Record) -> str | None:
     """Why a word of the leader's does not count in ``state``; None if it does, or if it is no such word.
 
     Raises ``ValueError`` if its body cannot be read.
     """
-    model = _LEADERS_WORDS.get(record.kind)
-    if model is None:
+    word, name = leaders_word(record), record.kind.name
+    if word is None:
         return None
-    word, name = model.model_validate_json(record.body), record.kind.name
     if state.start is None:
         return f"peer {record.peer} wrote a {name} record before the run was started"
     if record.peer != state.leader:

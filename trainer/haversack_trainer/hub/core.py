@@ -214,6 +214,7 @@ class Core:
             evaluation=state.evaluation,
             checkpoint_round=state.checkpoint.round if state.checkpoint else None,
             verdict=state.verdict,
+            scores=state.scores,
             approved_by=state.approved_by,
             published=state.publication,
             refused=self.num_refused,

@@ -7,7 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from haversack_trainer.contract.report import Evaluation, PeerReport, Publication, Verdict
+from haversack_trainer.contract.report import (
+    Evaluation,
+    PeerReport,
+    PeerScores,
+    Publication,
+    Verdict,
+)
 from haversack_trainer.exchange.log import RunState
 from haversack_trainer.report.events import (
     Approved,
@@ -20,8 +26,11 @@ from haversack_trainer.report.events import (
     Published,
     RoundClosed,
     RunStarted,
+    Scored,
     VerdictGiven,
 )
+
+Word = Evaluation | Verdict | Publication | str | tuple[int, PeerScores]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ class Chronicle:
         self._started = False
         self._num_changes = self._num_closed = 0
         self._checkpoint_round = -1
-        self._said: set[Evaluation | Verdict | Publication | str] = set()
+        self._said: set[Word] = set()
 
     def tell(self, state: RunState, seen: Seen) -> Iterator[Event]:
         """Events of everything that is new in ``state``."""
@@ -99,6 +108,9 @@ class Chronicle:
             yield CheckpointSaved(checkpoint=ref)
         if state.evaluation is not None and self._is_new(state.evaluation):
             yield Evaluated(evaluation=state.evaluation)
+        for peer, scores in sorted(state.scores.items()):
+            if self._is_new((peer, scores)):
+                yield Scored(peer=peer, scores=scores)
         if state.verdict is not None and self._is_new(state.verdict):
             yield VerdictGiven(verdict=state.verdict)
         if state.approved_by is not None and self._is_new(state.approved_by):
@@ -106,7 +118,7 @@ class Chronicle:
         if state.publication is not None and self._is_new(state.publication):
             yield Published(publication=state.publication)
 
-    def _is_new(self, word: Evaluation | Verdict | Publication | str) -> bool:
+    def _is_new(self, word: Word) -> bool:
         if word in self._said:
             return False
         self._said.add(word)

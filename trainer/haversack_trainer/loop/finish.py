@@ -75,7 +75,9 @@ class Finish:
     def _next_step(self) -> None:
         verdict = self.exchange.state.verdict
         if verdict is None or verdict.round != self._rounds:
-            self._judge()
+            self._await_scores()
+            if self._is_mine_or_over(self.exchange.state):
+                self._judge()
         elif not self._is_approved(self.exchange.state):
             _logger.info("the adapter passed its gate and waits for approval: haversack approve")
             self.recorder.state(PeerState.WAITING)
@@ -85,6 +87,22 @@ class Finish:
             )
         else:
             self._publish(verdict)
+
+    def _await_scores(self) -> None:
+        """Every member judges its own model first. As for a round, they are waited for up to its deadline."""
+        if self.job.dataset.held_out.personal_percent is None:
+            return
+        self.recorder.state(PeerState.WAITING)
+        deadline = self.job.training.round_deadline_seconds
+        self.exchange.wait_for(
+            lambda state: state.leader != self.exchange.me or self._are_all_scored(state),
+            self.stop,
+            timeout_seconds=deadline,
+        )
+
+    def _are_all_scored(self, state: RunState) -> bool:
+        scored = {peer for peer, said in state.scores.items() if said.common.round == self._rounds}
+        return scored >= set(state.view)
 
     def _judge(self) -> None:
         self.recorder.state(PeerState.EVALUATING)

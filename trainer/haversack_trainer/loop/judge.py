@@ -8,7 +8,7 @@ from pathlib import Path
 
 from haversack_trainer.checkpoint.adapters import latest_adapter
 from haversack_trainer.contract.membership import Identity
-from haversack_trainer.contract.report import Evaluation, Verdict
+from haversack_trainer.contract.report import Evaluation, PeerScores, Verdict
 from haversack_trainer.contract.spec import GateSpec
 from haversack_trainer.data import Samples
 from haversack_trainer.evaluate import Scores, check_reload, evaluate, judge, probe
@@ -24,6 +24,8 @@ class Judge:
 
     model: FineTuned
     held_out: Samples
+    personal: Samples | None
+    """This peer's own, if the job asks how good each peer's own model is."""
     training: Samples
     """All peers' samples, for the linear probe."""
     batch_size: int
@@ -38,6 +40,11 @@ class Judge:
     def evaluation(self, round: int) -> Evaluation:
         """Held-out figures after ``round`` rounds."""
         return self._judged(round).evaluation
+
+    def own_scores(self, personal: Samples, round: int) -> PeerScores:
+        """The peer's own model, which must be in place, on its own samples and on the common ones."""
+        found = evaluate(self.model, personal, self.batch_size, round)
+        return PeerScores(personal=found.evaluation, common=self._judged(round).evaluation)
 
     def verdict(self, round: int) -> Verdict:
         """The gate's word, against the base model and the adapter published before."""

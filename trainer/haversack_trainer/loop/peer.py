@@ -104,6 +104,7 @@ class Peer:
             if not is_over(seat.exchange.state, self._rounds):
                 self._adopt_state()
                 self._train()
+                self._score()
                 seat.finish.run(self._load_last_consensus)
         except (Evicted, Stale, NoConsensus) as eviction:
             _logger.warning("%s", eviction)
@@ -210,6 +211,14 @@ class Peer:
         seat.model.load_trainable_state(self._snapshot.tensors)
         self._say(Kind.EVALUATION, done, evaluation)
         seat.recorder.state(PeerState.TRAINING)
+
+    def _score(self) -> None:
+        """Say what this peer's own model is worth, where the job asks for it."""
+        seat = self._seat
+        if seat.judge.personal is not None:
+            seat.recorder.state(PeerState.EVALUATING)
+            scores = seat.judge.own_scores(seat.judge.personal, self._rounds)
+            self._say(Kind.SCORES, self._rounds, scores)
 
     def _save(self, *, is_leader: bool) -> None:
         """Save the snapshot. A store that fails costs a checkpoint, not the run."""

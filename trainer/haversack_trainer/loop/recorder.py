@@ -159,6 +159,7 @@ def progress_of(
         evaluation=state.evaluation,
         checkpoint_round=state.checkpoint.round if state.checkpoint else None,
         verdict=state.verdict,
+        scores=state.scores,
         approved_by=state.approved_by,
         published=state.publication,
     )

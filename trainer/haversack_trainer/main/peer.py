@@ -184,10 +184,12 @@ def _method(config: PeerConfig, material: Material, batches: method.Batches) -> 
 
 
 def _judge(config: PeerConfig, material: Material, model: FineTuned) -> Judge:
+    samples, parts = material.samples, material.split
     return Judge(
         model=model,
-        held_out=material.split.held_out,
-        training=material.samples.take(material.split.training),
+        held_out=parts.held_out,
+        personal=samples.take(parts.personal[config.peer]) if parts.personal else None,
+        training=samples.take(parts.training),
         batch_size=config.micro_batch_size,
         gate=config.job.evaluation.gate,
         seed=config.job.training.seed,

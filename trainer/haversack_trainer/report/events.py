@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from haversack_trainer.contract.base import Frozen
 from haversack_trainer.contract.membership import CheckpointRef
-from haversack_trainer.contract.report import Evaluation, Publication, Verdict
+from haversack_trainer.contract.report import Evaluation, PeerScores, Publication, Verdict
 
 
 class ReportError(Exception):
@@ -111,6 +111,16 @@ class CheckpointFailed(Happening):
     reason: str = Field(description="What the store said, and what to change.")
 
 
+class Scored(Happening):
+    """A peer has judged its own model after the last round."""
+
+    kind: Literal["Scored"] = "Scored"
+    peer: int = Field(description="Ordinal of the peer.")
+    scores: PeerScores = Field(
+        description="Figures on its own held-out samples and on the common ones."
+    )
+
+
 class VerdictGiven(Happening):
     """The gate has judged the final adapter."""
 
@@ -141,6 +151,7 @@ Event = Annotated[
     | Evaluated
     | CheckpointSaved
     | CheckpointFailed
+    | Scored
     | VerdictGiven
     | Approved
     | Published,

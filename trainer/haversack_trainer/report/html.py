@@ -11,6 +11,7 @@ from haversack_trainer.contract.report import RunProgress, Verdict
 
 from .charts import figures
 from .events import Event
+from .peer_scores import scores_section
 from .sections import (
     loss_section,
     peers_section,
@@ -37,6 +38,7 @@ def render(job: JobFile, progress: RunProgress, events: Sequence[Event]) -> str:
     verdict = progress.verdict
     sections = [
         verdict_section(verdict, job) if verdict else "",
+        scores_section(progress),
         loss_section(story),
         traffic_section(story),
         peers_section(story),

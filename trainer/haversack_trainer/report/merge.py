@@ -15,6 +15,7 @@ from .events import (
     PeerLeft,
     RoundClosed,
     RunStarted,
+    Scored,
 )
 
 _ORDER: Final = ("RunStarted", "PeerLeft", "PeerJoined", "RoundClosed")
@@ -43,6 +44,8 @@ def _key(event: Event) -> object:
             return event.kind, event.peer, event.round
         case Evaluated():
             return event.kind, event.evaluation.round
+        case Scored():
+            return event.kind, event.peer
         case CheckpointSaved():
             return event.kind, event.checkpoint.key
         case _:

@@ -34,19 +34,19 @@ def verdict_section(verdict: Verdict, job: JobFile) -> str:
     """The gate's word, with what it rests on."""
     tolerance = float(job.evaluation.gate.tolerance)
     rows = [(name, figures(found), found.num_samples) for name, found in compared(verdict).items()]
-    return _card(
+    return card(
         "Verdict: passed" if verdict.passed else "Verdict: not passed",
         plain(verdict.reason),
         verdict_chart(verdict),
         interval_chart(verdict, tolerance),
-        table=_table(("adapter", "held-out loss", "samples"), rows),
+        table=table_of(("adapter", "held-out loss", "samples"), rows),
     )
 
 
 def loss_section(story: Story) -> str:
     """Training and held-out loss."""
     if not story.trained and not story.held_out:
-        return _card("Loss", "No loss has been told yet.")
+        return card("Loss", "No loss has been told yet.")
     peers = sorted(story.trained)
     columns = {f"peer {peer}": dict(story.trained[peer]) for peer in peers}
     if len(peers) > NUM_COLOURS:
@@ -57,27 +57,27 @@ def loss_section(story: Story) -> str:
         (at, *(_loss(points.get(at)) for points in columns.values()))
         for at in rounds[:: -(-len(rounds) // _MAX_ROWS)]
     ]
-    return _card(
+    return card(
         "Loss",
         "Training loss of each peer on its own data, and of their consensus on held-out samples.",
         _legend(peers, held_out=bool(story.held_out)),
         loss_chart(story),
-        table=_table(("round", *columns), rows),
+        table=table_of(("round", *columns), rows),
     )
 
 
 def traffic_section(story: Story) -> str:
     """Bytes by round."""
     if not story.traffic:
-        return _card("Traffic", "No round has closed yet.")
+        return card("Traffic", "No round has closed yet.")
     mean = story.traffic_bytes / len(story.traffic)
     rows = [(at, size(value)) for at, value in thinned(story.traffic, _MAX_ROWS)]
-    return _card(
+    return card(
         "Traffic",
         f"{size(story.traffic_bytes)} in {counted(len(story.traffic), 'round')}, {size(mean)} a round, "
         f"all peers together.{_exchanged(story)}",
         traffic_chart(story),
-        table=_table(("round", "bytes"), rows),
+        table=table_of(("round", "bytes"), rows),
     )
 
 
@@ -105,11 +105,11 @@ def peers_section(story: Story) -> str:
     shown = len(laned(story))
     if shown < len(story.spans):
         told += f" Shown are {shown} of {len(story.spans)} peers, those that came or went first."
-    return _card(
+    return card(
         "Peers over time",
         plain(told),
         lanes_chart(story),
-        table=_table(("peer", "rounds"), rows),
+        table=table_of(("peer", "rounds"), rows),
     )
 
 
@@ -128,9 +128,9 @@ def placement_section(progress: RunProgress) -> str:
     )
     rows = [_placed(peer) for peer in sorted(progress.peers, key=lambda peer: peer.peer)]
     if not rows:
-        return _card("Placement", "No peer has reported.", wide=True)
+        return card("Placement", "No peer has reported.", wide=True)
     text = f"Each peer's latest report.{_privacy(progress)}"
-    return _card("Placement", text, _table(heads, rows), wide=True)
+    return card("Placement", text, table_of(heads, rows), wide=True)
 
 
 def _privacy(progress: RunProgress) -> str:
@@ -147,7 +147,7 @@ def settings_section(job: JobFile) -> str:
         )
         for name, value in _leaves(tree)
     )
-    return _card("Settings", "", element("dl", *rows, class_="settings"), wide=True)
+    return card("Settings", "", element("dl", *rows, class_="settings"), wide=True)
 
 
 def _placed(peer: PeerReport) -> tuple[Any, ...]:
@@ -193,7 +193,7 @@ def _legend(peers: Sequence[int], *, held_out: bool) -> str:
     return element("ul", *items, class_="legend")
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def table_of(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     head = "".join(element("th", plain(name), scope="col") for name in heads)
     body = "".join(element("tr", *(element("td", plain(value)) for value in row)) for row in rows)
     return element(
@@ -203,7 +203,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     )
 
 
-def _card(heading: str, text: str, *content: str, table: str = "", wide: bool = False) -> str:
+def card(heading: str, text: str, *content: str, table: str = "", wide: bool = False) -> str:
     fold = element("details", element("summary", "Figures"), table) if table else ""
     return element(
         "section",
