@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from bench.figures import spread, write
 from bench.hub_client import RUN, Wire, a_join, context_of, head_of, hub_process, pairs
-from bench.hub_fanout import Peer
+from bench.hub_fanout import Peer, gather, time_round
 from torch import nn
 
 from haversack_trainer.contract.membership import Start
@@ -64,17 +64,9 @@ class Machine(Peer):
 
     down: int = field(default=0)
 
-    async def read_until(self, position: int) -> None:
-        while self.seen < position:
-            path = f"/log?from={self.seen}&wait=25"
-            headers, frames = await self.polls.request("GET", path, f"i{self.number}")
-            self.seen = int(headers[NEXT_HEADER.lower()])
-            self.down += len(frames)
-
-    async def step(self, number: int, position: int) -> None:
-        read = asyncio.create_task(self.read_until(position))
-        await self.append(Kind.PAYLOAD, number, bytes(DIRECTIONS))
-        await read
+    def take(self, headers: dict[str, str], frames: bytes) -> None:
+        super().take(headers, frames)
+        self.down += len(frames)
 
     def total(self) -> tuple[int, int]:
         (up, down), (more_up, more_down) = on_the_wire(self.polls), on_the_wire(self.writes)
@@ -82,29 +74,20 @@ class Machine(Peer):
 
 
 async def steps(root: Path, port: int, num_machines: int, num_steps: int) -> dict[str, Any]:
-    machines = [await Machine.connect(root, port, number) for number in range(num_machines)]
-    for machine in machines:
-        await machine.append(Kind.JOIN, 0, a_join(machine.number))
-    await machines[0].append(Kind.START, 0, Start().model_dump_json().encode())
-    done, milliseconds = num_machines + 1, []
-    await asyncio.gather(*(machine.read_until(done) for machine in machines))
-    before = [machine.total() for machine in machines]
-    for machine in machines:
-        machine.down = 0
-    for number in range(num_steps):
-        done += num_machines
-        begin = time.perf_counter()
-        await asyncio.gather(*(machine.step(number, done) for machine in machines))
-        milliseconds.append(1000 * (time.perf_counter() - begin))
+    machines = await gather(root, port, num_machines, Machine)
+    before, read = [machine.total() for machine in machines], [m.down for m in machines]
+    milliseconds = [
+        await time_round(machines, number, "one_request", bytes(DIRECTIONS))
+        for number in range(num_steps)
+    ]
     after = [machine.total() for machine in machines]
+    for machine in machines:
+        machine.close()
     count = num_machines * num_steps
     up = sum(end[0] - start[0] for start, end in zip(before, after, strict=True))
     down = sum(end[1] - start[1] for start, end in zip(before, after, strict=True))
-    for machine in machines:
-        machine.polls.writer.close()
-        machine.writes.writer.close()
     return {
-        "log_bytes_down_per_machine_and_step": sum(m.down for m in machines) / count,
+        "log_bytes_down_per_machine_and_step": (sum(m.down for m in machines) - sum(read)) / count,
         "formula_down": num_machines * STEP_BYTES,
         "log_bytes_up_per_machine_and_step": STEP_BYTES,
         "formula_up": 16 + DIRECTIONS,

@@ -14,7 +14,7 @@ from hub_harness import HubThread, a_join, json_of
 from swapping import swap
 
 from haversack_trainer.contract.membership import Start
-from haversack_trainer.contract.records import Kind
+from haversack_trainer.contract.records import HEADER_BYTES, Kind
 from haversack_trainer.exchange.base import Evicted, Outgoing
 from haversack_trainer.exchange.http import HttpExchange
 
@@ -42,15 +42,33 @@ def started_through(hub: HubThread, proxy: FaultyProxy) -> HttpExchange:
     return exchange
 
 
+@pytest.mark.parametrize("blob", [b"x" * 500, None], ids=["with blobs", "bodies only"])
 def test_a_line_that_breaks_every_few_requests_loses_and_doubles_nothing(
-    hub: HubThread, proxy: FaultyProxy
+    hub: HubThread, proxy: FaultyProxy, blob: bytes | None
 ) -> None:
     exchange = started_through(hub, proxy)
-    proxy.cut_after_bytes = 6000
+    proxy.cut_after_bytes = 6000 if blob else 4200
     for number in range(6):
-        swapped = swap(exchange, number, Outgoing(bytes([number]), blob=b"x" * 500))
+        swapped = swap(exchange, number, Outgoing(bytes([number]), blob=blob))
         assert swapped.closed.payloads[0].body[:1] == bytes([number])
     assert len(hub.hub.core) == 2 + 6
+
+
+def test_after_the_first_round_bodies_go_with_the_request_that_waits(hub: HubThread) -> None:
+    exchanges = hub.joined(0, 1)
+    beside = [exchange._asker.sent for exchange in exchanges]
+
+    def rounds(exchange: HttpExchange) -> None:
+        for number in range(8):
+            swap(exchange, number, Outgoing(bytes([exchange.me])))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(rounds, exchanges))
+    frame = HEADER_BYTES + 1
+    for exchange, before in zip(exchanges, beside, strict=True):
+        assert exchange._asker.sent + exchange._feed.bytes_sent == before + 8 * frame
+        assert exchange._asker.sent <= before + frame
+        assert exchange.state.round == 8
 
 
 def test_a_slow_line_is_only_slow(hub: HubThread, proxy: FaultyProxy) -> None:

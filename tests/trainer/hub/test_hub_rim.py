@@ -19,6 +19,7 @@ from haversack_trainer.exchange.http import HttpExchange
 from haversack_trainer.exchange.wire import (
     HEAD_HEADER,
     INCARNATION_HEADER,
+    NEXT_HEADER,
     Line,
     LinkDown,
     Reply,
@@ -183,6 +184,40 @@ def test_a_read_gives_frames_next_and_head(hub: HubThread, peer: Line) -> None:
     reply = peer.request("GET", f"{log(hub)}?from=0&wait=0", headers=ME)
     assert (reply.body, reply.headers["Haversack-Next"]) == (JOIN, "1")
     assert reply.headers[HEAD_HEADER] == hub.hub.core.book.ledger.head.hex()
+
+
+def test_an_append_that_also_reads_is_the_same_when_it_comes_again(
+    hub: HubThread, peer: Line
+) -> None:
+    peer.request("POST", log(hub), START, ME)
+    replies = [
+        peer.request("POST", f"{log(hub)}?from=1&wait=20", payload(0, 0), ME) for _ in range(2)
+    ]
+    assert [(reply.status, reply.body) for reply in replies] == [(200, START + payload(0, 0))] * 2
+    assert {reply.headers[HEAD_HEADER] for reply in replies} == {
+        hub.hub.core.book.ledger.head.hex()
+    }
+    assert len(hub.hub.core) == 3
+
+
+@pytest.mark.parametrize(
+    ("query", "frame", "status"),
+    [
+        ("from=9&wait=0", payload(0, 0), 409),
+        ("from=1&wait=0", payload(0, 0), 409),
+        ("from=2&wait=0", payload(0, 7), 409),
+        ("from=2&wait=0", payload(1, 0), 403),
+        ("from=-2&wait=0", payload(0, 0), 400),
+    ],
+)
+def test_an_append_that_also_reads_is_all_or_nothing(
+    hub: HubThread, peer: Line, query: str, frame: bytes, status: int
+) -> None:
+    peer.request("POST", log(hub), START, ME)
+    headers = ME | {HEAD_HEADER: hub.hub.core.book.ledger.head.hex()}
+    reply = peer.request("POST", f"{log(hub)}?{query}", frame, headers)
+    assert (reply.status, len(hub.hub.core)) == (status, 2)
+    assert (NEXT_HEADER in reply.headers) == query.startswith("from=9")
 
 
 def test_blobs_are_checked_on_their_way_in(hub: HubThread, peer: Line) -> None:

@@ -47,19 +47,20 @@ class Asker:
         headers = {INCARNATION_HEADER: self.incarnation}
         return self._line.request(method, self._base + path, body, headers, timeout_seconds)
 
-    def post(self, record: Record, stop: Stop) -> None:
+    def post(self, record: Record, stop: Stop) -> Reply:
         """Append ``record``; the feed posts it again if the hub loses it unread."""
         try:
             frame = record.encode()
         except CorruptRecord as error:
             raise ExchangeError(str(error)) from error
-        self._feed.expect(record)
+        self._feed.keepsakes.expect(record)
         try:
-            self.ask("POST", "/log", frame, stop).raise_for_status()
+            reply = self.ask("POST", "/log", frame, stop).raise_for_status()
         except ExchangeError:
-            self._feed.forgo(record)
+            self._feed.keepsakes.forgo(record)
             raise
         self.sent += len(frame)
+        return reply
 
     def pause(self, seconds: float, stop: Stop) -> None:
         """Wait, looking at ``stop`` and at what the feed has to say."""

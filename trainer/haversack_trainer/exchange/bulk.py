@@ -159,7 +159,7 @@ class Bulk:
         self._held_back = self._held_back[-record.aux :] if record.aux > 0 else []
         all_hold_it = meeting is not None and self._gather(meeting, record.round, blob or b"", stop)
         if blob is not None:
-            self._feed.keep(hashlib.sha256(blob).hexdigest(), blob)
+            self._feed.keepsakes.keep(hashlib.sha256(blob).hexdigest(), blob)
             if all_hold_it:
                 self._held_back.append(blob)
             else:

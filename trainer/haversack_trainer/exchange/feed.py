@@ -3,13 +3,20 @@
 The thread only collects: records wait in an inbox until the peer's own thread takes them, so a
 ``RunState`` never changes behind its reader's back. A hub that is away is tried again for as long as it
 takes; a hub that lost its disk gets the log, this peer's newest blobs and its unseen records back.
+
+A peer that publishes without blobs needs nothing from the log while it computes. Then the thread is calm: it asks
+when somebody waits, and otherwise only as often as the lease needs it. What the peer publishes goes out with the
+request that waits for the others, so that a round is one request.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from threading import Condition, Thread
 from typing import Final
@@ -19,6 +26,7 @@ from haversack_trainer.contract.records import CorruptRecord, Record
 from .backoff import Backoff
 from .base import ExchangeError, Stale
 from .ledger import Forked, Ledger, Tail
+from .restoring import Keepsakes, Restorer
 from .wire import (
     HEAD_HEADER,
     INCARNATION_HEADER,
@@ -32,10 +40,17 @@ from .wire import (
 POLL_SECONDS: Final = 25.0
 _GRACE_SECONDS: Final = 15.0
 """How much longer than the poll itself an answer may take."""
-_REFILL_SECONDS: Final = 300.0
-_MAX_REFILLS: Final = 3
-_KEPT_BLOBS: Final = 2
+_CALLS_PER_LEASE: Final = 4
 _logger: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """A record that goes out with the next poll."""
+
+    record: Record
+    frame: bytes
+    done: Future[None] = field(default_factory=Future)
 
 
 class Feed:
@@ -58,27 +73,34 @@ class Feed:
         self._inbox: list[Record] = []
         self._failure: ExchangeError | None = None
         self._incarnation: str | None = None
-        self._blobs: OrderedDict[str, bytes] = OrderedDict()
-        self._unseen: dict[Record, None] = {}
-        """Own records that did not come by yet: a hub may confirm one and lose it before anybody read it."""
+        self.keepsakes = Keepsakes()
+        self._restorer = Restorer(line, self._base)
         self._store = ""
         self._gives_back = False
         """The hub has another disk than before, and not yet all that this peer had put on the old one."""
-        self._num_refills = 0
-        """Refills in a row that the hub refused."""
+        self._is_calm = False
+        self._calm_seconds = 0.0
+        self._asked = 0.0
+        """When the last request was sent."""
+        self._num_waiting = 0
+        self._is_idle = False
+        """No request is under way, and the next one can take an errand along."""
+        self._errand: _Errand | None = None
         self._closed = False
         self._thread = Thread(target=self._follow, name="haversack-feed", daemon=True)
 
     def rest(self) -> None:
         """Forget an eviction and what the process before had to say; follow nothing until ``start``."""
         with self.changed:
-            self._incarnation, self._failure = None, None
-            self._unseen.clear()
+            self._incarnation, self._failure, self._errand = None, None, None
+            self._is_calm = False
+            self.keepsakes.forget_unseen()
 
-    def start(self, incarnation: str) -> None:
-        """Follow as this process of the peer; also after an eviction."""
+    def start(self, incarnation: str, lease_seconds: float = 0.0) -> None:
+        """Follow as this process of the peer, also after an eviction. Without a known lease it is never calm."""
         with self.changed:
             self._incarnation = incarnation
+            self._calm_seconds = lease_seconds / _CALLS_PER_LEASE
             self.changed.notify_all()
         if not self._thread.is_alive():
             self._thread.start()
@@ -86,7 +108,34 @@ class Feed:
     def take(self) -> list[Record]:
         """Records that came since the last call. Hold ``changed``."""
         records, self._inbox = self._inbox, []
+        if records:
+            self.changed.notify_all()
         return records
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Somebody wants to know what the log says next. Hold ``changed``."""
+        self._num_waiting += 1
+        self.changed.notify_all()
+        try:
+            yield
+        finally:
+            self._num_waiting -= 1
+
+    def calm(self, *, is_calm: bool) -> None:
+        """Whether the peer needs nothing of the log while it computes. Hold ``changed``."""
+        self._is_calm = is_calm
+        self.changed.notify_all()
+
+    def carry(self, record: Record) -> Future[None] | None:
+        """Take the record along with the next poll, and wait for the others with it. None if a poll is under
+        way: then it is to be posted beside it. Raises ``CorruptRecord``. Hold ``changed``."""
+        if not self._is_idle or self._errand is not None or self._gives_back:
+            return None
+        self._errand = _Errand(record, record.encode())
+        self.keepsakes.expect(record)
+        self.changed.notify_all()
+        return self._errand.done
 
     def head_at(self, position: int) -> bytes:
         """Hash of the first ``position`` records."""
@@ -100,27 +149,6 @@ class Feed:
         """Raises what ended the following, if anything did. Hold ``changed``."""
         if self._failure is not None:
             raise self._failure
-
-    def expect(self, record: Record) -> None:
-        """An own record is about to be posted: post it again if the hub loses it, until it comes by."""
-        with self.changed:
-            self._unseen[record] = None
-
-    def forgo(self, record: Record) -> None:
-        """The record was not taken."""
-        with self.changed:
-            self._unseen.pop(record, None)
-
-    def keep(self, digest: str, blob: bytes) -> None:
-        """Remember one of the peer's own blobs, in case the hub loses it."""
-        with self.changed:
-            self._blobs[digest] = blob
-            while len(self._blobs) > _KEPT_BLOBS:
-                self._blobs.popitem(last=False)
-
-    def kept(self, digest: str) -> bytes | None:
-        with self.changed:
-            return self._blobs.get(digest)
 
     def close(self) -> None:
         """End the thread, breaking its poll."""
@@ -148,12 +176,28 @@ class Feed:
         self._line.close()
 
     def _await_turn(self) -> str | None:
-        """The incarnation to follow as; waits while there is none; None once closed."""
+        """The incarnation to ask as, once it is time to; None once closed."""
         with self.changed:
-            self.changed.wait_for(
-                lambda: self._closed or (self._incarnation is not None and self._failure is None)
-            )
+            while not (self._closed or self._is_time()):
+                self._is_idle = self._may_follow()
+                self.changed.wait(self._seconds_of_calm() if self._is_idle else None)
+            self._is_idle = False
             return None if self._closed else self._incarnation
+
+    def _may_follow(self) -> bool:
+        return self._incarnation is not None and self._failure is None
+
+    def _is_time(self) -> bool:
+        if not self._may_follow():
+            return False
+        # Who waits and has not looked yet at what came in may find there what it waits for.
+        is_asked = self._num_waiting > 0 and not self._inbox
+        return bool(is_asked or self._errand or self._seconds_of_calm() <= 0)
+
+    def _seconds_of_calm(self) -> float:
+        if not self._is_calm or self._gives_back:
+            return 0.0
+        return self._asked + self._calm_seconds - time.monotonic()
 
     def _fail(self, incarnation: str, failure: ExchangeError) -> None:
         with self.changed:
@@ -163,24 +207,56 @@ class Feed:
                 self.changed.notify_all()
 
     def _poll(self, incarnation: str) -> None:
-        seconds = 0.0 if self._gives_back else self._poll_seconds
+        with self.changed:
+            # An errand that is there already is under way again, after the line broke.
+            errand = None if self._gives_back else self._errand
+            is_asked = errand or self._num_waiting or not self._is_calm
+            self._asked = time.monotonic()
+        seconds = self._poll_seconds if is_asked and not self._gives_back else 0.0
         reply = self._line.request(
-            "GET",
+            "POST" if errand else "GET",
             f"{self._base}/log?from={len(self._ledger)}&wait={seconds:g}",
-            headers={INCARNATION_HEADER: incarnation, HEAD_HEADER: self._ledger.head.hex()},
-            timeout_seconds=seconds + _GRACE_SECONDS,
+            errand.frame if errand else b"",
+            {INCARNATION_HEADER: incarnation, HEAD_HEADER: self._ledger.head.hex()},
+            seconds + _GRACE_SECONDS,
         )
-        if reply.status == HTTPStatus.CONFLICT:
-            if NEXT_HEADER not in reply.headers:
-                raise self._estranged(reply.sentence)
+        if reply.status == HTTPStatus.CONFLICT and NEXT_HEADER in reply.headers:
             self._refill(incarnation, reply)
             return
-        reply.raise_for_status()
-        self._take_in(reply)
-        self._num_refills = 0
+        if errand is not None:
+            self._run_errand(errand, reply)
+        elif reply.status == HTTPStatus.CONFLICT:
+            raise self._estranged(reply.sentence)
+        else:
+            self._take_in(reply.raise_for_status())
+        self._restorer.num_refused = 0
         store = reply.headers.get(STORE_HEADER, "")
         self._gives_back = self._gives_back or (bool(self._store) and store != self._store)
         self._store = store
+
+    def _run_errand(self, errand: _Errand, reply: Reply) -> None:
+        """Raises ``LinkDown`` if the hub is to be asked again; it takes a record once, however often it comes."""
+        try:
+            reply.raise_for_status()
+        except LinkDown:
+            raise
+        except ExchangeError as error:
+            # For who published. What it means for following the log is the next poll's to find out.
+            self._finish(errand, error)
+            return
+        self._take_in(reply)
+        self._finish(errand, None)
+
+    def _finish(self, errand: _Errand, error: ExchangeError | None) -> None:
+        with self.changed:
+            if self._errand is errand:
+                self._errand = None
+            if error is None:
+                self.bytes_sent += len(errand.frame)
+                errand.done.set_result(None)
+            else:
+                self.keepsakes.forgo(errand.record)
+                errand.done.set_exception(error)
 
     def _take_in(self, reply: Reply) -> None:
         try:
@@ -192,9 +268,7 @@ class Feed:
             self.bytes_received += len(reply.body)
             self._inbox += records
             self._saw(records)
-            if self._unseen:
-                for record in records:
-                    self._unseen.pop(record, None)
+            self.keepsakes.saw(records)
             self.changed.notify_all()
 
     def _estranged(self, why: str) -> ExchangeError:
@@ -204,48 +278,21 @@ class Feed:
 
     def _refill(self, incarnation: str, reply: Reply) -> None:
         """The hub knows fewer records than this peer: it lost its disk."""
-        tail = self._ledger.read(0)
-        _logger.warning(
-            "the hub has %s records, this peer %d: giving them back",
-            reply.headers.get(NEXT_HEADER, "?"),
-            tail.next,
-        )
-        headers = {INCARNATION_HEADER: incarnation, HEAD_HEADER: tail.head.hex()}
-        answer = self._line.request(
-            "POST", f"{self._base}/refill", tail.frames, headers, _REFILL_SECONDS
-        )
-        if answer.status == HTTPStatus.CONFLICT:
-            if self._num_refills == _MAX_REFILLS:
-                raise self._estranged(answer.sentence)
-            # Somebody else may have brought the log back in between: the next poll will tell.
-            self._num_refills += 1
-            raise LinkDown(answer.sentence)
-        answer.raise_for_status()
-        with self.changed:
-            self.bytes_sent += len(tail.frames)
+        known = reply.headers.get(NEXT_HEADER, "?")
+        try:
+            self._count_sent(self._restorer.refill(incarnation, self._ledger.read(0), known))
+        except Stale as error:
+            raise self._estranged(str(error)) from error
 
     def _give_back(self, incarnation: str) -> None:
         """To a hub that has another disk, after the log: own blobs, then own records nobody had read."""
-        with self.changed:
-            blobs, unseen = dict(self._blobs), list(self._unseen)
-        headers = {INCARNATION_HEADER: incarnation}
+        blobs, unseen = self.keepsakes.all()
         for digest, blob in blobs.items():
-            path = f"{self._base}/blobs/{digest}"
-            self._line.request("PUT", path, blob, headers, _REFILL_SECONDS).raise_for_status()
-            with self.changed:
-                self.bytes_sent += len(blob)
+            self._count_sent(self._restorer.put(incarnation, digest, blob))
         for record in unseen:
-            self._post_again(record, headers)
+            self._count_sent(self._restorer.post(incarnation, record))
         self._gives_back = False
 
-    def _post_again(self, record: Record, headers: dict[str, str]) -> None:
-        frame = record.encode()
-        answer = self._line.request("POST", f"{self._base}/log", frame, headers, _GRACE_SECONDS)
-        try:
-            answer.raise_for_status()
-        except Stale as error:
-            # The run went on without it; whoever waits for it learns that from the log.
-            _logger.info("%s", error)
-            return
+    def _count_sent(self, num_bytes: int) -> None:
         with self.changed:
-            self.bytes_sent += len(frame)
+            self.bytes_sent += num_bytes

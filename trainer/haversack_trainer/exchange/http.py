@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
@@ -14,7 +15,7 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 
 from haversack_trainer.contract.membership import Join
-from haversack_trainer.contract.records import Kind, Record
+from haversack_trainer.contract.records import CorruptRecord, Kind, Record
 from haversack_trainer.contract.report import PeerReport, RunProgress
 
 from .asking import LOOK_SECONDS, Asker
@@ -26,7 +27,7 @@ from .ledger import Tail
 from .log import ClosedRound, RunState
 from .payload import blob_digest, body_of
 from .timing import Timing
-from .wire import MAX_BLOB_BYTES, Line, client_context
+from .wire import MAX_BLOB_BYTES, Line, Reply, client_context
 
 _RECENT_ROUNDS: Final = 2
 """Blobs of so many rounds are promised; a hub that lost its disk gets them back from their owners."""
@@ -36,6 +37,14 @@ T = TypeVar("T")
 
 def _never() -> bool:
     return False
+
+
+def _lease_seconds(reply: Reply) -> float:
+    """How long the hub lets a peer be silent, as it said at JOIN."""
+    try:
+        return float(json.loads(reply.body)["lease_seconds"])
+    except (ValueError, KeyError, TypeError):
+        return 0.0
 
 
 class HttpExchange:
@@ -75,6 +84,8 @@ class HttpExchange:
         self._carrier = carrier
         self._bulk = Bulk(asker, self._feed, self.timing, me, carrier)
         self._stop = stop
+        self._carried: Future[None] | None = None
+        """What the feed took along, until it is asked for."""
 
     def join(self, join: Join) -> None:
         self._asker.incarnation = join.incarnation
@@ -83,9 +94,10 @@ class HttpExchange:
         body = join.model_dump_json(by_alias=True).encode()
         self._bulk.rest()
         self._feed.rest()
-        self._asker.post(Record(Kind.JOIN, self.me, 0, body), self._stop)
+        reply = self._asker.post(Record(Kind.JOIN, self.me, 0, body), self._stop)
+        self._carried = None
         self._bulk.begin(join.incarnation)
-        self._feed.start(join.incarnation)
+        self._feed.start(join.incarnation, _lease_seconds(reply))
 
     def append(self, kind: Kind, round: int, body: bytes, aux: int = 0) -> None:
         record = Record(kind, self.me, round, body, aux)
@@ -99,7 +111,7 @@ class HttpExchange:
         self, ready: Callable[[RunState], bool], stop: Stop, timeout_seconds: float | None = None
     ) -> bool:
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        with self._feed.changed:
+        with self._feed.changed, self._feed.waiting():
             while True:
                 self._absorb()
                 if ready(self.state):
@@ -117,13 +129,23 @@ class HttpExchange:
             record = Record(Kind.PAYLOAD, self.me, round, body_of(outgoing), outgoing.aux)
             meeting = self._look_out(round, wants_all=outgoing.wants_all)
             if outgoing.blob is None and meeting is None:
-                self._asker.post(record, stop)
+                self._post(record, stop)
             elif len(outgoing.blob or b"") > MAX_BLOB_BYTES:
                 raise ExchangeError(
                     f"a round's blob is {len(outgoing.blob or b'')} bytes, at most {MAX_BLOB_BYTES}: train fewer weights"
                 )
             else:
                 self._bulk.send(record, outgoing.blob, meeting)
+
+    def _post(self, record: Record, stop: Stop) -> None:
+        """With the request that waits for the others, or beside it if it is under way."""
+        try:
+            with self._feed.changed:
+                self._carried = self._feed.carry(record)
+        except CorruptRecord as error:
+            raise ExchangeError(str(error)) from error
+        if self._carried is None:
+            self._asker.post(record, stop)
 
     def _look_out(self, round: int, *, wants_all: bool) -> Meeting | None:
         """Who carries this round's blobs. If nobody does and all are wanted, fetch them from the hub as they are
@@ -134,6 +156,7 @@ class HttpExchange:
             meeting = self._carrier.watch(self.state, round) if self._carrier else None
             fetches = wants_all and meeting is None
             self._bulk.want(round if fetches else None)
+            self._feed.calm(is_calm=not fetches and meeting is None)
             if fetches and round == self.state.round:
                 for payload in self.state.open_payloads:
                     self._bulk.announced(payload.peer, payload.body)
@@ -141,8 +164,10 @@ class HttpExchange:
 
     def collect(self, round: int, stop: Stop) -> Swap:
         with self.timing.waiting():
-            if (sent := self._bulk.take_sent()) is not None:
-                self._result(sent, stop)
+            carried, self._carried = self._carried, None
+            for sent in (carried, self._bulk.take_sent()):
+                if sent is not None:
+                    self._result(sent, stop)
             self.wait_for(lambda state: state.closed_round(round) is not None, stop)
         self.timing.collected()
         closed = self.state.closed_round(round)
@@ -167,7 +192,7 @@ class HttpExchange:
 
     def fetch(self, closed: ClosedRound, peer: int) -> bytes:
         digest = blob_digest(closed, peer)
-        if (own := self._feed.kept(digest)) is not None:
+        if (own := self._feed.keepsakes.kept(digest)) is not None:
             return own
         if (coming := self._bulk.coming(digest)) is not None:
             return self._result(coming, self._stop)

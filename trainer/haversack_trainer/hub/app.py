@@ -102,20 +102,48 @@ class Hub:
 
     async def _append(self, request: web.Request) -> web.Response:
         frames = await request.read()
+        if "from" in request.query:
+            return await self._take_turn(request, frames)
         appended = self._core.append(request[_CALLER], frames, _incarnation(request))
         await self._publisher.confirm()
-        return web.json_response({"position": appended.position, "next": appended.next})
+        answer = {
+            "position": appended.position,
+            "next": appended.next,
+            "lease_seconds": self._core.lease_seconds,
+        }
+        return web.json_response(answer)
+
+    async def _take_turn(self, request: web.Request, frames: bytes) -> web.Response:
+        """An append and a read in one: a peer's whole round. Sent again, it appends nothing and reads again."""
+        start, seconds = _position(request), self._hold_seconds(request)
+        # First: who has followed another log has nothing to say in this one.
+        if (refusal := self._poll(request, start)) is not None:
+            return refusal
+        appended = self._core.append(request[_CALLER], frames, _incarnation(request))
+        await self._publisher.take_turn(appended.next - 1, start, seconds)
+        return self._answer(start)
 
     async def _read(self, request: web.Request) -> web.Response:
-        start, seconds = _position(request), _seconds(request)
+        start, seconds = _position(request), self._hold_seconds(request)
+        if (refusal := self._poll(request, start)) is not None:
+            return refusal
+        if seconds:
+            await self._publisher.wait(start, seconds)
+        return self._answer(start)
+
+    def _hold_seconds(self, request: web.Request) -> float:
+        """A poll is a heartbeat: it may not be held for longer than a fraction of the lease."""
+        return min(_seconds(request), self._core.lease_seconds / 3)
+
+    def _poll(self, request: web.Request, start: int) -> web.Response | None:
         try:
             self._core.poll(request[_CALLER], _incarnation(request), start, _head(request))
         except Behind as error:
             headers = {NEXT_HEADER: str(len(self._core))}
             return web.json_response({"error": str(error)}, status=409, headers=headers)
-        if seconds:
-            # A poll is a heartbeat: it may not be held for longer than a fraction of the lease.
-            await self._publisher.wait(start, min(seconds, self._core.lease_seconds / 3))
+        return None
+
+    def _answer(self, start: int) -> web.Response:
         tail = self._core.read(start, max(start, self._publisher.durable))
         headers = {
             NEXT_HEADER: str(tail.next),
