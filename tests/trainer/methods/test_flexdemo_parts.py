@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from haversack_trainer.methods.flexdemo.choosing import scheme_of
 from haversack_trainer.methods.flexdemo.options import Options
-from haversack_trainer.methods.flexdemo.payload import HEADER_BYTES
 from haversack_trainer.methods.flexdemo.picked import Picked, images
 from haversack_trainer.methods.flexdemo.schemes import TILE, Bucket
 from haversack_trainer.methods.flexdemo.settings import MeanMode, Scheme, ValueType
+from haversack_trainer.methods.flexdemo.sizes import HEADER_BYTES, index_bits, num_index_bytes
 from haversack_trainer.methods.flexdemo.topk import top_rows
 from haversack_trainer.methods.flexdemo.transform import (
     add_forward,
@@ -33,8 +33,6 @@ from haversack_trainer.methods.flexdemo.values import (
     decode_values,
     encode_indices,
     encode_values,
-    index_bits,
-    num_index_bytes,
     rounded,
 )
 

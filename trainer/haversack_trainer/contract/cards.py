@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any, ClassVar, Final
 
 from .base import Check, Frozen
+from .forecast import Forecast
 from .spec import Footprint
 from .weights import FLOAT_BYTES, Weights
 
@@ -106,6 +107,8 @@ class MethodCard:
     """True if a step must see the same function at every forward pass."""
     common_state: tuple[str, ...] = ()
     """Names in the method's ``state_dict`` of what is equal on all peers: it is in the run's checkpoints."""
+    forecast: str | None = None
+    """``module:class`` of its ``Forecast``. That module imports no torch."""
     replica: str | None = None
     """``module:class`` of the state alone, where it is a function of base model, settings and log: built as
     ``replica(settings, seed, model)``, its ``replay(rounds)`` makes the adapter again without any data."""
@@ -114,6 +117,10 @@ class MethodCard:
         """The ``Settings`` class."""
         loaded: SettingsClass = _load(self.settings)
         return loaded
+
+    def load_forecast(self) -> Forecast[Any]:
+        """What its settings make of a round."""
+        return Forecast() if self.forecast is None else _load(self.forecast)()
 
     @property
     def log_is_adapter(self) -> bool:
@@ -144,6 +151,7 @@ METHODS: Final[dict[str, MethodCard]] = {
             member="decLoRA",
             summary="Decentralised LoRA: K local steps, then the factors are mixed with the graph's neighbours.",
             settings=f"{_HOME}.declora.settings:Settings",
+            forecast=f"{_HOME}.declora.forecast:Forecast",
             factory=f"{_HOME}.declora.method:DecLora",
             needs_backward=True,
             memory=MemoryModel(bytes_per_trainable=24, activation_factor=28, score_copies=4),
@@ -154,6 +162,7 @@ METHODS: Final[dict[str, MethodCard]] = {
             member="dropPEFT",
             summary="Whole layers are dropped at random in training; adapters are averaged layer by layer.",
             settings=f"{_HOME}.droppeft.settings:Settings",
+            forecast=f"{_HOME}.droppeft.forecast:Forecast",
             factory=f"{_HOME}.droppeft.method:DropPeft",
             needs_backward=True,
             memory=MemoryModel(bytes_per_trainable=28, activation_factor=28, score_copies=4),
@@ -165,6 +174,7 @@ METHODS: Final[dict[str, MethodCard]] = {
             member="flexDeMo",
             summary="Training in step: peers exchange the fast-moving part of their momentum, compressed, every round.",
             settings=f"{_HOME}.flexdemo.settings:Settings",
+            forecast=f"{_HOME}.flexdemo.forecast:Forecast",
             factory=f"{_HOME}.flexdemo.method:FlexDeMo",
             needs_backward=True,
             memory=MemoryModel(bytes_per_trainable=24, activation_factor=28, score_copies=4),
@@ -176,6 +186,7 @@ METHODS: Final[dict[str, MethodCard]] = {
             member="spsa",
             summary="Zeroth-order fine-tuning: a peer sends one byte per direction; no backward pass.",
             settings=f"{_HOME}.spsa.settings:Settings",
+            forecast=f"{_HOME}.spsa.forecast:Forecast",
             factory=f"{_HOME}.spsa.method:Spsa",
             needs_backward=False,
             memory=MemoryModel(bytes_per_trainable=12, activation_factor=5, score_copies=0),

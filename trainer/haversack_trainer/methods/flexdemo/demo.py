@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 from .options import Options
 from .schemes import TILE, Bucket, Sent, Tile
 from .settings import MeanMode
+from .sizes import index_bits, num_value_bytes, part_bytes
 from .topk import top_rows
 from .transform import BITS, add_forward, exponents, inverse, num_chunks, power_of_two
 from .values import (
@@ -24,9 +25,6 @@ from .values import (
     decode_values,
     encode_indices,
     encode_values,
-    index_bits,
-    num_index_bytes,
-    num_value_bytes,
     rounded,
 )
 
@@ -84,10 +82,7 @@ class DeMo:
         momentum.scatter_add_(0, part.rows.long(), self._options.alpha * part.values)
 
     def num_bytes(self, bucket: Bucket) -> int:
-        k, chunks = self._shape(bucket)
-        return num_value_bytes(self._options.value_type, k, chunks) + num_index_bytes(
-            self._bits, k * chunks
-        )
+        return part_bytes(self._options, bucket.num_elements)
 
     def decode(self, bucket: Bucket, data: memoryview) -> Chosen:
         shape = self._shape(bucket)

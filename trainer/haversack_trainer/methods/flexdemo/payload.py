@@ -9,11 +9,11 @@ from itertools import accumulate, pairwise
 from typing import Final
 
 from .options import Options
+from .sizes import HEADER_BYTES
 from .values import PayloadError
 
 MAGIC: Final = b"HVFD"
-_DIGEST_BYTES: Final = 8
-HEADER_BYTES: Final = len(MAGIC) + _DIGEST_BYTES
+_DIGEST_BYTES: Final = HEADER_BYTES - len(MAGIC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from torch.nn.functional import pad
 from .options import Options
 from .schemes import TILE, Bucket, Sent, Tile
 from .settings import Scheme as Name
-from .settings import ValueType
-from .values import GROUP, decode_values, encode_values, num_value_bytes, rounded
+from .sizes import num_picked, num_value_bytes, picked_shape
+from .values import decode_values, encode_values, rounded
 
 _ROUNDS: Final = 4
 
@@ -80,13 +80,10 @@ class Picked:
             yield start, start + tile.numel(), tile.double()
 
     def num_picked(self, bucket: Bucket) -> int:
-        """Elements sent; with Random at least one, so that small tensors train, too."""
-        count = bucket.num_elements
-        if self._takes_all:
-            return count
-        if self._options.scheme is Name.RANDOM:
-            return min(count, max(1, math.ceil(self._options.rate * count)))
-        return len(range(count)[self._stride(bucket)])
+        """Elements sent; Striding's count depends on where it is."""
+        if self._options.scheme is Name.STRIDING:
+            return len(range(bucket.num_elements)[self._stride(bucket)])
+        return num_picked(self._options, bucket.num_elements)
 
     def positions(self, bucket: Bucket) -> Positions:
         """What all peers pick of the bucket in this step."""
@@ -109,16 +106,12 @@ class Picked:
 
     def _shape(self, bucket: Bucket) -> tuple[int, int]:
         """Rows and columns of the values: a column is what shares a scale."""
-        rows = self._rows
-        return rows, -(-self.num_picked(bucket) // rows)
-
-    @property
-    def _rows(self) -> int:
-        return GROUP if self._options.value_type is ValueType.SIGN else 1
+        return picked_shape(self._options.value_type, self.num_picked(bucket))
 
     def _grouped(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """As a matrix, padded with zeros, and each column's mean magnitude over what is no padding."""
-        rows, missing = self._rows, -values.numel() % self._rows
+        rows, _ = picked_shape(self._options.value_type, values.numel())
+        missing = -values.numel() % rows
         grouped = pad(values, (0, missing)).view(-1, rows).t()
         counts = torch.full((grouped.shape[1],), float(rows), device=values.device)
         counts[-1:] -= missing

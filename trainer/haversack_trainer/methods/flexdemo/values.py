@@ -11,24 +11,11 @@ from torch import Tensor
 
 from .settings import ValueType
 
-GROUP: Final = 64
-"""Values of a flat vector that share a scale when only signs are sent."""
 _MAX_BF16: Final = torch.finfo(torch.bfloat16).max
 
 
 class PayloadError(ValueError):
     """Bytes that are no payload of this run."""
-
-
-def num_value_bytes(kind: ValueType, rows: int, columns: int) -> int:
-    """Of a matrix of that shape."""
-    match kind:
-        case ValueType.FP32:
-            return 4 * rows * columns
-        case ValueType.BF16:
-            return 2 * rows * columns
-        case ValueType.SIGN:
-            return -(-rows * columns // 8) + 2 * columns
 
 
 def encode_values(kind: ValueType, values: Tensor, scales: Tensor) -> bytes:
@@ -90,16 +77,6 @@ def _tensor(data: memoryview, dtype: torch.dtype, device: torch.device) -> Tenso
     # A copy: torch wants memory that may be written.
     numbers = np.frombuffer(data, "<f4" if dtype is torch.float32 else "<i2").copy()
     return torch.from_numpy(numbers).view(dtype).to(device)
-
-
-def index_bits(chunk: int) -> int:
-    """Bits of a position within a chunk, a power of two."""
-    return (chunk - 1).bit_length()
-
-
-def num_index_bytes(bits: int, count: int) -> int:
-    """Of ``count`` packed numbers."""
-    return bits * (-(-count // 8))
 
 
 def encode_indices(indices: NDArray[np.uint8], bits: int) -> bytes:
