@@ -16,9 +16,10 @@ from typing import Any, Final
 
 from bench.figures import spread, write
 
+from haversack_operator.api.memory import Candidate
 from haversack_operator.placement import greedy
 from haversack_operator.placement.assign import assign
-from haversack_operator.placement.demand import Candidate, Demand, DeviceAsk, PeerKind
+from haversack_operator.placement.demand import Demand, DeviceAsk, PeerKind
 from haversack_operator.placement.milp import Limits
 from haversack_operator.placement.plan import Plan
 from haversack_operator.placement.problem import build

@@ -16,6 +16,11 @@ def _flex(scheme: str) -> Mapping[str, Any]:
 
 METHOD_CONTEXTS: Final[dict[str, Mapping[str, Any]]] = {
     "spec.method.spsa": {"spec.method.type": "SPSA"},
+    "spec.method.auto": {"spec.method.type": "Auto"},
+    "spec.method.auto.latencyMilliseconds": {
+        "spec.method.type": "Auto",
+        "spec.method.auto.bandwidthMbps": "1",
+    },
     _FLEX: {"spec.method.type": "FlexDeMo"},
     **{
         f"{_FLEX}.{field}": _flex("DiLoCo")

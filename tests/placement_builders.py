@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from haversack_operator.api.job import Toleration
-from haversack_operator.placement.demand import Candidate, Demand, DeviceAsk, PeerKind
+from haversack_operator.api.memory import Candidate
+from haversack_operator.placement.demand import Demand, DeviceAsk, PeerKind
 from haversack_operator.snapshot import Amounts, Node, Taint
 
 GIB = 2**30

@@ -10,7 +10,8 @@ import numpy as np
 from hypothesis import strategies as st
 from placement_builders import a_demand, a_kind, a_node
 
-from haversack_operator.placement.demand import Candidate, Demand, PeerKind
+from haversack_operator.api.memory import Candidate
+from haversack_operator.placement.demand import Demand, PeerKind
 from haversack_operator.placement.fit import memory_need, misfits, room_of
 from haversack_operator.placement.problem import Ints, Problem
 from haversack_operator.snapshot import Assignment, Node

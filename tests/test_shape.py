@@ -17,6 +17,8 @@ SOURCES = sorted(
 )
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 50
+TABLES = {"cards.py", "choices.py"}
+"""Of the methods, and of what ``method.type: Auto`` chooses."""
 
 
 def name(path: Path) -> str:
@@ -45,13 +47,13 @@ def test_source_roots_and_tests_are_not_packages() -> None:
 
 
 def test_nobody_asks_which_method_it_is() -> None:
-    """Methods differ by their card and class; no other room knows their names."""
+    """Methods differ by their card and class; outside of tables nobody knows their names."""
     known = {word for card in METHODS.values() for word in (card.type, card.member)}
     guilty = [
         f"{name(path)}:{node.lineno}"
         for path in SOURCES
         if path.is_relative_to(ROOT / "operator") or path.is_relative_to(ROOT / "trainer")
-        if path.name != "cards.py"
+        if path.name not in TABLES
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and node.value in known
     ]

@@ -121,6 +121,8 @@ class Job:
     approved_by: str | None = None
     status: Mapping[str, Any] = field(default_factory=dict)
     """As last written."""
+    method_reason: str = ""
+    """Why ``spec`` has this method, where the job left it open."""
 
     @property
     def finished(self) -> bool:

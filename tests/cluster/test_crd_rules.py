@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from address_cases import ADDRESS_CASES
 from admin_client import Answer
+from auto_cases import AUTO_CASES
 from control_plane import ControlPlane
 from crd_bounds import Bound, a_value, bounds
 from dataset_cases import DATASET_CASES
@@ -26,7 +27,14 @@ from haversack_operator.api.schema import Schema, at
 pytestmark = pytest.mark.cluster
 
 GROUP = "/apis/haversack.dev/v1alpha1/namespaces/default"
-ALL_RULE_CASES = (*RULE_CASES, *ADDRESS_CASES, *DATASET_CASES, *METHOD_CASES, *POOL_CASES)
+ALL_RULE_CASES = (
+    *RULE_CASES,
+    *ADDRESS_CASES,
+    *DATASET_CASES,
+    *METHOD_CASES,
+    *AUTO_CASES,
+    *POOL_CASES,
+)
 DRY = "dryRun=All&fieldValidation=Strict"
 PLAN_SCHEMA: Schema = plan_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 PLAN: dict[str, Any] = {

@@ -14,6 +14,7 @@ import yaml
 from haversack_operator.api.crd import definitions, job_definition
 from haversack_operator.api.schema import Schema, at
 from haversack_trainer.contract.cards import METHODS
+from haversack_trainer.contract.choosing import AUTO, MEMBER
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/haversack"
@@ -70,8 +71,9 @@ def parts(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
 
 def test_the_union_has_a_member_for_every_method_and_no_other() -> None:
     method = at(openapi(job_definition()), "spec.method")
-    assert set(method["properties"]["type"]["enum"]) == set(METHODS)
-    assert set(method["properties"]) == {"type"} | {card.member for card in METHODS.values()}
+    members = {card.member for card in METHODS.values()}
+    assert set(method["properties"]["type"]["enum"]) == {*METHODS, AUTO}
+    assert set(method["properties"]) == {"type", MEMBER, *members}
 
 
 @pytest.mark.parametrize("definition", definitions(), ids=lambda d: d["metadata"]["name"])

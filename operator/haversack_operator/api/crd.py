@@ -11,8 +11,9 @@ from haversack_operator.api.plan import PlanSpec, PlanStatus
 from haversack_operator.api.rules import METHOD_RULES, RULES
 from haversack_operator.api.schema import Schema, at, structural
 from haversack_operator.api.status import UNOBSERVED, JobStatus
-from haversack_trainer.contract.base import cel
-from haversack_trainer.contract.cards import METHODS, MethodCard
+from haversack_trainer.contract.base import Frozen, cel
+from haversack_trainer.contract.cards import METHODS
+from haversack_trainer.contract.choosing import AUTO, MEMBER, AutoSettings
 
 _LIST_KEYS: Final = {
     names.JOB_KIND: {"spec.pools": "name", "status.conditions": "type", "status.pools": "name"},
@@ -30,6 +31,7 @@ _JOB_COLUMNS: Final = (
     ("Complete", "string", ".status.conditions[?(@.type=='Complete')].status", 1),
     ("Bytes", "integer", ".status.traffic.bytesSent", 1),
     ("Adapter", "string", ".status.adapter.uri", 1),
+    ("Chosen", "string", ".status.method.type", 1),
 )
 _PLAN_COLUMNS: Final = (
     ("Revision", "integer", ".spec.revision", 0),
@@ -75,6 +77,9 @@ def method_schema() -> Schema:
     """The union of all methods: ``type``, and a member per method that goes with its type only."""
     cards = METHODS.values()
     kinds = "; ".join(f"{card.type}: {card.summary}" for card in cards)
+    kinds += (
+        f"; {AUTO}: one of these, chosen before the first pod starts; see docs/methods/choosing.md."
+    )
     field = JobSpec.model_fields["method"]
     schema: Schema = {
         "type": "object",
@@ -82,23 +87,26 @@ def method_schema() -> Schema:
         "properties": {
             "type": {
                 "type": "string",
-                "enum": [card.type for card in cards],
+                "enum": [*(card.type for card in cards), AUTO],
                 "description": kinds,
             }
         },
         "required": ["type"],
     }
     for card in cards:
-        schema["properties"][card.member] = structural(card.load_settings())
-        _add_rule(schema, _only_its_own_member(card))
+        _add_member(schema, card.type, card.member, card.load_settings())
+    _add_member(schema, AUTO, MEMBER, AutoSettings)
     return schema
 
 
-def _only_its_own_member(card: MethodCard) -> dict[str, str]:
-    return cel(
-        f"self.type == '{card.type}' || !has(self.{card.member})",
-        f"{card.member}: goes with type {card.type}; remove it or change the type",
+def _add_member(schema: Schema, type_: str, member: str, settings: type[Frozen]) -> None:
+    """It goes with its own type only."""
+    schema["properties"][member] = structural(settings)
+    rule = cel(
+        f"self.type == '{type_}' || !has(self.{member})",
+        f"{member}: goes with type {type_}; remove it or change the type",
     )
+    _add_rule(schema, rule)
 
 
 def _add_rule(schema: Schema, validation: dict[str, str]) -> None:

@@ -19,7 +19,9 @@ from haversack_operator.api.job import MAX_NAME_LENGTH, NAME_PATTERN, NAME_WORDS
 from haversack_operator.api.rule import Rule
 from haversack_operator.api.rules import METHOD_RULES, RULES
 from haversack_operator.api.schema import without_nulls
-from haversack_trainer.contract.cards import METHODS, MethodCard, MethodSettings
+from haversack_trainer.contract.base import Frozen
+from haversack_trainer.contract.cards import METHODS, MethodSettings
+from haversack_trainer.contract.choosing import AUTO, MEMBER, AutoSettings
 from haversack_trainer.contract.jobfile import MethodChoice
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -32,10 +34,11 @@ def parse_spec(body: Mapping[str, Any]) -> JobSpec:
     _check_pool_names(spec)
     for path, rule in broken_rules(spec):
         raise InvalidSpec(f"{path}.{rule.message}")
-    card, settings = _method(spec)
-    fault = settings.fault(sum(pool.peers.replicas for pool in spec.pools))
-    if fault is not None:
-        raise InvalidSpec(f"spec.method.{card.member}.{fault}")
+    if spec.method["type"] != AUTO:
+        member, settings = settings_of(spec)
+        fault = settings.fault(sum(pool.peers.replicas for pool in spec.pools))
+        if fault is not None:
+            raise InvalidSpec(f"spec.method.{member}.{fault}")
     return spec
 
 
@@ -45,35 +48,46 @@ def broken_rules(spec: JobSpec) -> Iterator[tuple[str, Rule]]:
         for path, part in _parts(spec, rule.path):
             if not rule.holds(part):
                 yield path, rule
-    card, settings = _method(spec)
-    path = f"spec.method.{card.member}"
+    member, settings = _method(spec)
+    path = f"spec.method.{member}"
     for rule in METHOD_RULES:
         if rule.path == path and not rule.holds(settings):
             yield path, rule
 
 
-def method_choice(spec: JobSpec) -> MethodChoice:
+def settings_of(spec: JobSpec) -> tuple[str, MethodSettings]:
+    """The member's name and the settings of the method that a job names. Raises ``InvalidSpec``."""
+    member, settings = _method(spec)
+    if not isinstance(settings, MethodSettings):
+        raise InvalidSpec("spec.method.type: is to be chosen yet")
+    return member, settings
+
+
+def method_choice(spec: JobSpec, reason: str = "") -> MethodChoice:
     """The method of a job with all its settings, defaults filled in. Raises ``InvalidSpec``."""
-    card, settings = _method(spec)
-    return MethodChoice(type=card.type, settings=settings.model_dump(mode="json", by_alias=True))
+    _, settings = settings_of(spec)
+    values = settings.model_dump(mode="json", by_alias=True)
+    return MethodChoice(type=spec.method["type"], settings=values, reason=reason)
 
 
-def _method(spec: JobSpec) -> tuple[MethodCard, MethodSettings]:
+def _method(spec: JobSpec) -> tuple[str, Frozen]:
+    """The member's name, and what it holds."""
     chosen = dict(spec.method)
     type_ = chosen.pop("type", None)
-    card = METHODS.get(type_) if isinstance(type_, str) else None
-    if card is None:
-        known = " or ".join(METHODS)
+    members = {**{card.type: card.member for card in METHODS.values()}, AUTO: MEMBER}
+    member = members.get(type_) if isinstance(type_, str) else None
+    if member is None:
+        known = " or ".join(members)
         wrong = "is missing" if type_ is None else f"there is no method {quote(type_)}"
         raise InvalidSpec(f"spec.method.type: {wrong}; write {known}")
-    settings = chosen.pop(card.member, None)
+    settings = chosen.pop(member, None)
     if chosen:
         extra = quote(min(chosen))
         raise InvalidSpec(
-            f"spec.method: {extra} does not go with type {card.type}; remove it, or change the type"
+            f"spec.method: {extra} does not go with type {type_}; remove it, or change the type"
         )
-    path = f"spec.method.{card.member}"
-    return card, _validate(card.load_settings(), {} if settings is None else settings, path)
+    model = AutoSettings if type_ == AUTO else METHODS[str(type_)].load_settings()
+    return member, _validate(model, {} if settings is None else settings, f"spec.method.{member}")
 
 
 def _check_envelope(body: object) -> None:

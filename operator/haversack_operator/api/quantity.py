@@ -55,6 +55,14 @@ def format_millis(millis: int) -> str:
     return f"{'-' if millis < 0 else ''}{whole}{decimals}"
 
 
+def format_seconds(seconds: float) -> str:
+    """``12 s``, ``3.4 s``, ``45 ms``: two digits that count."""
+    thousandths = 1000 * seconds
+    if thousandths < 1000:  # noqa: PLR2004  # milliseconds in a second
+        return f"{float(f'{thousandths:.2g}'):g} ms"
+    return f"{float(f'{seconds:.2g}'):g} s"
+
+
 def _parse(quantity: str) -> Fraction:
     match = _PATTERN.fullmatch(quantity) if len(quantity) <= _MAX_LENGTH else None
     if match is None:

@@ -18,6 +18,7 @@ from haversack_operator.api.rule import Rule
 from haversack_trainer.contract.adapter import AdapterType
 from haversack_trainer.contract.base import SUBDOMAIN, VISIBLE
 from haversack_trainer.contract.cards import METHODS, MethodCard
+from haversack_trainer.contract.choosing import MEMBER, AutoSettings
 from haversack_trainer.contract.spec import Quantization, Task
 
 _ADDRESS: Final = (
@@ -229,8 +230,11 @@ RULES: Final[tuple[Rule, ...]] = (
 )
 
 METHOD_RULES: Final = tuple(
-    Rule(f"spec.method.{card.member}", check.cel, check.holds, check.message)
-    for card in METHODS.values()
-    for check in card.load_settings().checks
+    Rule(f"spec.method.{member}", check.cel, check.holds, check.message)
+    for member, checks in (
+        *((card.member, card.load_settings().checks) for card in METHODS.values()),
+        (MEMBER, AutoSettings.checks),
+    )
+    for check in checks
 )
 """Of the methods' own settings."""

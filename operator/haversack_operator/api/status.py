@@ -15,6 +15,8 @@ from haversack_trainer.contract.base import Frozen, Name
 
 from .job import MAX_PEERS
 
+MAX_REASON: Final = 400
+"""Of why a method was chosen: as long as a remark of the run's."""
 UNOBSERVED: Final = -1
 """``observedGeneration`` of a job that the operator has not seen yet (the CRD's default)."""
 
@@ -60,6 +62,14 @@ class PoolStatus(Frozen):
     ready: Count = Field(description="Peers whose pod is ready.")
     failed: Count = Field(default=0, description="Peers whose pod has failed.")
     restarts: Count = Field(default=0, description="Restarts in place, over all its peers.")
+
+
+class MethodStatus(Frozen):
+    """What method.type Auto has come to. It stands for the job's life."""
+
+    type: str = Field(max_length=32, description="The method.")
+    settings: Sentence = Field(description="Its settings that are no defaults, as JSON.")
+    reason: str = Field(max_length=MAX_REASON, description="Why, with the figures that decided.")
 
 
 class PlacementStatus(Frozen):
@@ -179,6 +189,9 @@ class JobStatus(Frozen):
     )
     pools: list[PoolStatus] = Field(
         default_factory=list, max_length=16, description="Peers by pool."
+    )
+    method: MethodStatus | None = Field(
+        default=None, description="Of a job with method.type Auto: what it has come to."
     )
     placement: PlacementStatus | None = Field(default=None, description="The plan in force.")
     progress: ProgressStatus | None = Field(default=None, description="How far the run is.")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from haversack_operator.api import names
+from haversack_operator.api.choice import resolved
 from haversack_operator.api.faults import InvalidSpec
 from haversack_operator.api.job import JobSpec
 from haversack_operator.api.parse import parse_spec
@@ -61,9 +62,9 @@ def read(path: Path, state_dir: Path) -> JobDocument:
 
 
 def read_spec(path: Path) -> JobSpec:
-    """What the one job of a file asks for, for who runs nothing. Raises ``InputError``."""
+    """What the one job of a file asks for, as it stands there, for who runs nothing. Raises ``InputError``."""
     job = _only_job(path, _documents(path))
-    return _checked(path, _at_home(job, path.resolve().parent, Path(CLAIMS).resolve()))
+    return _parsed(path, _at_home(job, path.resolve().parent, Path(CLAIMS).resolve()))
 
 
 def origin(job: Mapping[str, Any], annotation: str) -> str | None:
@@ -98,6 +99,15 @@ def _only_job(path: Path, documents: Sequence[dict[str, Any]]) -> dict[str, Any]
 
 
 def _checked(path: Path, job: Mapping[str, Any]) -> JobSpec:
+    """The spec, with a method."""
+    spec = _parsed(path, job)
+    try:
+        return resolved(spec)[0]
+    except InvalidSpec as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _parsed(path: Path, job: Mapping[str, Any]) -> JobSpec:
     try:
         spec = parse_spec(job)
     except InvalidSpec as error:

@@ -5,21 +5,29 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
+from haversack_operator.api.choice import choose
+from haversack_operator.api.estimate import Figures
+from haversack_operator.api.faults import InvalidSpec
+from haversack_operator.api.job import JobSpec
 from haversack_operator.api.names import NODE_ZONE
 from haversack_operator.api.quantity import format_bytes
 from haversack_operator.placement.assign import assign
 from haversack_operator.placement.demand import Demand, demand_of
 from haversack_operator.placement.plan import Infeasible, Objective, Plan
 from haversack_operator.snapshot import Assignment, Node
+from haversack_trainer.contract.choosing import AUTO
 
-from . import jobfile
+from . import advice, jobfile
+from .costs import Advice, advise, tuning
+from .figures import add_figures, figures_of
 from .nodes import nodes_of
-from .words import DONE, FAILED, program
+from .words import DONE, FAILED, InputError, columns, program
 
 HEADER: Final = ("PEER", "POOL", "NODE", "ZONE", "PROCESSES", "MICRO-BATCH", "MEMORY", "STEP PEAK")
 PROCESSES: Final = HEADER.index("PROCESSES")
@@ -27,13 +35,39 @@ UNKNOWN: Final = "-"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print a plan; exit code 0 placed, 1 the gang cannot be placed, 2 bad input."""
+    """Print a plan; exit code 0 placed (or advised), 1 the gang cannot be placed (or no method will do), 2 bad input."""
     chosen = _parser().parse_args(arguments)
-    demand = demand_of(jobfile.read_spec(chosen.job))
+    spec = jobfile.read_spec(chosen.job)
+    figures = figures_of(chosen, spec, measure=chosen.advise)
+    if chosen.advise:
+        found = advise(spec, figures)
+        print(ADVICE[chosen.output](found))
+        return FAILED if found.choice is None else DONE
     nodes = nodes_of(chosen.nodes)
-    answer = assign(demand, nodes)
-    print(FORMATS[chosen.output](demand, nodes, answer))
+    asked = _asked(chosen.job, spec, figures)
+    answer = assign(asked.demand, nodes)
+    print(FORMATS[chosen.output](asked, nodes, answer))
     return FAILED if isinstance(answer, Infeasible) else DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is placed."""
+
+    demand: Demand
+    remarks: tuple[str, ...]
+    """What is chosen by itself, now or in the run's first rounds, and why."""
+
+
+def _asked(path: Path, spec: JobSpec, figures: Figures) -> Asked:
+    remarks: list[str] = []
+    if spec.method["type"] == AUTO:
+        try:
+            choice = choose(spec, figures)
+        except InvalidSpec as error:
+            raise InputError(f"{path}: {error}") from error
+        spec, remarks = choice.spec, [choice.reason]
+    return Asked(demand_of(spec), (*remarks, *tuning(spec, figures)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,8 +83,14 @@ def _parser() -> argparse.ArgumentParser:
         "(default: this machine as one node)",
     )
     parser.add_argument(
-        "--output", choices=FORMATS, default="text", help="text, json or yaml (default: text)"
+        "--output", "-o", choices=FORMATS, default="text", help="text, json or yaml (default: text)"
     )
+    parser.add_argument(
+        "--advise",
+        action="store_true",
+        help="show what each method would cost here, and which one to take, instead of places",
+    )
+    add_figures(parser)
     return parser
 
 
@@ -77,7 +117,7 @@ def _peak(demand: Demand, one: Assignment) -> int | None:
     return peaks[one.micro_batch_size] or None
 
 
-def _values(demand: Demand, nodes: Sequence[Node], answer: Plan | Infeasible) -> dict[str, Any]:
+def _values(asked: Asked, nodes: Sequence[Node], answer: Plan | Infeasible) -> dict[str, Any]:
     """The answer as plain values, in the manner of the API."""
     if isinstance(answer, Infeasible):
         return {
@@ -85,6 +125,7 @@ def _values(demand: Demand, nodes: Sequence[Node], answer: Plan | Infeasible) ->
             "why": answer.why,
             "proven": answer.proven,
             "reasons": list(answer.reasons),
+            "remarks": list(asked.remarks),
         }
     return {
         "feasible": True,
@@ -99,31 +140,38 @@ def _values(demand: Demand, nodes: Sequence[Node], answer: Plan | Infeasible) ->
             }
             for level in answer.levels
         ],
-        "peers": list(_rows(demand, nodes, answer)),
+        "peers": list(_rows(asked.demand, nodes, answer)),
         "reasons": list(answer.reasons),
+        "remarks": list(asked.remarks),
     }
 
 
-def _json(demand: Demand, nodes: Sequence[Node], answer: Plan | Infeasible) -> str:
-    return json.dumps(_values(demand, nodes, answer), indent=2)
+def _json(asked: Asked, nodes: Sequence[Node], answer: Plan | Infeasible) -> str:
+    return _as_json(_values(asked, nodes, answer))
 
 
-def _yaml(demand: Demand, nodes: Sequence[Node], answer: Plan | Infeasible) -> str:
-    return yaml.safe_dump(_values(demand, nodes, answer), sort_keys=False).rstrip()
+def _yaml(asked: Asked, nodes: Sequence[Node], answer: Plan | Infeasible) -> str:
+    return _as_yaml(_values(asked, nodes, answer))
 
 
-def _text(demand: Demand, nodes: Sequence[Node], answer: Plan | Infeasible) -> str:
+def _as_json(values: dict[str, Any]) -> str:
+    return json.dumps(values, indent=2)
+
+
+def _as_yaml(values: dict[str, Any]) -> str:
+    return yaml.safe_dump(values, sort_keys=False).rstrip()
+
+
+def _text(asked: Asked, nodes: Sequence[Node], answer: Plan | Infeasible) -> str:
     if isinstance(answer, Infeasible):
-        return "\n".join((f"no plan: {answer.why}", *(f"  {one}" for one in answer.reasons)))
+        reasons = (f"  {one}" for one in answer.reasons)
+        return "\n".join((f"no plan: {answer.why}", *reasons, *asked.remarks))
+    demand = asked.demand
     table: list[tuple[str, ...]] = [HEADER, *(_cells(row) for row in _rows(demand, nodes, answer))]
     if all(kind.processes == 1 for kind in demand.kinds):
         table = [row[:PROCESSES] + row[PROCESSES + 1 :] for row in table]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    ]
-    return "\n".join((*lines, "", _verdict(demand, answer), *answer.reasons))
+    said = (_verdict(demand, answer), *answer.reasons)
+    return "\n".join((*columns(table), "", *said, *asked.remarks))
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -160,8 +208,13 @@ def _words(name: Objective, value: int) -> str:
             return f"{name} {value}"
 
 
-FORMATS: Final[dict[str, Callable[[Demand, Sequence[Node], Plan | Infeasible], str]]] = {
+FORMATS: Final[dict[str, Callable[[Asked, Sequence[Node], Plan | Infeasible], str]]] = {
     "text": _text,
     "json": _json,
     "yaml": _yaml,
+}
+ADVICE: Final[dict[str, Callable[[Advice], str]]] = {
+    "text": advice.text,
+    "json": lambda found: _as_json(advice.values(found)),
+    "yaml": lambda found: _as_yaml(advice.values(found)),
 }

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from haversack_operator.api import names
+from haversack_operator.api.choice import resolved
 from haversack_operator.api.faults import InvalidSpec
 from haversack_operator.api.parse import parse_spec
 from haversack_operator.api.plan import PlanSpec
@@ -21,7 +22,7 @@ def job_from(body: Mapping[str, Any]) -> Job | Invalid:
     """A job; one that the CRD let pass but that makes no sense is a value, too."""
     meta, status = body["metadata"], body.get("status", {})
     try:
-        spec = parse_spec(body)
+        spec, reason = resolved(parse_spec(body), status)
     except InvalidSpec as error:
         return Invalid(
             meta["name"], meta["namespace"], meta["uid"], meta["generation"], str(error), status
@@ -36,6 +37,7 @@ def job_from(body: Mapping[str, Any]) -> Job | Invalid:
         deleting="deletionTimestamp" in meta,
         approved_by=meta.get("annotations", {}).get(names.ANNOTATION_APPROVED_BY) or None,
         status=status,
+        method_reason=reason,
     )
 
 

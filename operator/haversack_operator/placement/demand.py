@@ -7,23 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from haversack_operator.api.job import JobSpec, Pool, Toleration
-from haversack_operator.api.processes import num_processes, sharding
+from haversack_operator.api.memory import Candidate, candidates
+from haversack_operator.api.processes import num_processes
 from haversack_operator.api.quantity import to_bytes, to_millis
-from haversack_trainer.contract.cards import METHODS, MethodCard
-from haversack_trainer.contract.weights import weights_of
+from haversack_trainer.contract.cards import METHODS
 
-LOADED_IN_PARTS: Final = "ZeRO3"
-"""FSDP2 splits a model that each process has loaded whole; ZeRO 1 and 2 leave the frozen weights whole."""
 HUB_REQUESTS: Final[Mapping[str, str]] = {"cpu": "100m", "memory": "512Mi"}
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A micro-batch, and the peak of a peer that uses it."""
-
-    micro_batch_size: int
-    peak_bytes: int
-    """0 when the model's size is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +70,7 @@ def demand_of(spec: JobSpec) -> Demand:
     kinds: list[PeerKind] = []
     first = 0
     for pool in spec.pools:
-        kinds.append(_kind(spec, pool, first, _candidates(spec, card, pool)))
+        kinds.append(_kind(spec, pool, first))
         first += pool.peers.replicas
     return Demand(tuple(kinds), spec.placement.min_peers, card.ring_edges, _hub(spec))
 
@@ -106,9 +95,7 @@ def _hub(spec: JobSpec) -> PeerKind:
     )
 
 
-def _kind(
-    spec: JobSpec, pool: Pool, first_peer: int, candidates: tuple[Candidate, ...]
-) -> PeerKind:
+def _kind(spec: JobSpec, pool: Pool, first_peer: int) -> PeerKind:
     return PeerKind(
         pool=pool.name,
         first_peer=first_peer,
@@ -116,7 +103,7 @@ def _kind(
         min=pool.peers.min,
         cpu_millis=to_millis(pool.resources.cpu),
         memory_bytes=to_bytes(pool.resources.memory),
-        candidates=candidates,
+        candidates=candidates(spec, pool),
         processes=num_processes(spec, pool),
         devices=_devices(pool),
         architecture=pool.architecture and pool.architecture.value,
@@ -129,34 +116,3 @@ def _devices(pool: Pool) -> DeviceAsk | None:
     if (ask := pool.accelerator) is None:
         return None
     return DeviceAsk(ask.resource_name, ask.count, to_bytes(ask.memory or "0"))
-
-
-def _candidates(spec: JobSpec, card: MethodCard, pool: Pool) -> tuple[Candidate, ...]:
-    """The wanted micro-batch, then powers of two that divide the batch."""
-    processes, batch = num_processes(spec, pool), spec.training.batch_size
-    wanted = min(spec.training.micro_batch_size or batch, -(-batch // processes))
-    footprint = spec.model.footprint
-    if footprint is None:
-        return (Candidate(wanted, 0),)
-    on_device = pool.accelerator is not None
-    weights = weights_of(footprint, spec.adapter, spec.model.quantization)
-    if sharding(spec) == LOADED_IN_PARTS:
-        weights = weights.in_parts(footprint, processes)
-    settings = card.load_settings().model_validate(spec.method.get(card.member) or {})
-    active = settings.active_layers(footprint.num_layers)
-    memory = settings.memory(card.memory)
-    powers = (2**exponent for exponent in range(wanted.bit_length() - 1, -1, -1))
-    sizes = [wanted, *(size for size in powers if size < wanted and batch % size == 0)]
-    peaks = {
-        size: memory.peak_bytes(
-            footprint,
-            weights,
-            max_length=spec.dataset.max_length,
-            micro_batch=size,
-            on_device=on_device,
-            active_layers=active,
-        )
-        for size in sizes
-    }
-    # Each process has a device of its own, but all of them the pod's memory together.
-    return tuple(Candidate(size, peaks[size] * (1 if on_device else processes)) for size in sizes)

@@ -8,11 +8,12 @@ from enum import Enum, auto
 from typing import Final
 
 from haversack_operator.api.job import Toleration
+from haversack_operator.api.memory import Candidate
 from haversack_operator.api.names import NODE_ACCELERATOR_MEMORY, NODE_UNIFIED_MEMORY
 from haversack_operator.api.quantity import QuantityError, to_bytes
 from haversack_operator.snapshot import Node, Taint
 
-from .demand import Candidate, PeerKind
+from .demand import PeerKind
 
 ARCH_LABEL: Final = "kubernetes.io/arch"
 GFD_MEMORY: Final = "{resource}.memory"

@@ -15,10 +15,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from haversack_operator.api.memory import Candidate
 from haversack_operator.api.names import NODE_ZONE
 from haversack_operator.snapshot import Amounts, Assignment, Node
 
-from .demand import Candidate, Demand, PeerKind
+from .demand import Demand, PeerKind
 from .fit import Room, choose, memory_need, misfits, room_of
 from .hub import homes
 from .waste import waste_of

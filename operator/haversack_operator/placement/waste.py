@@ -15,9 +15,10 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Final, NamedTuple
 
+from haversack_operator.api.memory import Candidate
 from haversack_operator.api.names import NODE_COST_PER_HOUR
 
-from .demand import Candidate, PeerKind
+from .demand import PeerKind
 from .fit import Room, memory_need
 
 COST_UNIT: Final = Fraction(1, 10_000)

@@ -27,7 +27,7 @@ def job_file(job: Job) -> JobFile:
         model=spec.model,
         dataset=spec.dataset,
         adapter=spec.adapter,
-        method=method_choice(spec),
+        method=method_choice(spec, job.method_reason),
         training=spec.training,
         network=spec.network,
         storage=spec.storage,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +10,9 @@ from pydantic import ValidationError
 
 from haversack_operator.api.job import Pool
 from haversack_operator.api.names import Condition
-from haversack_operator.api.status import JobStatus, PlacementStatus, PoolStatus
+from haversack_operator.api.status import JobStatus, MethodStatus, PlacementStatus, PoolStatus
 from haversack_operator.snapshot import Invalid, Job, PlanView, Pod, Snapshot
+from haversack_trainer.contract.cards import METHODS
 from haversack_trainer.contract.report import RunProgress
 from haversack_trainer.contract.scores import kinds
 
@@ -50,6 +52,8 @@ def summarise(job: Job, snapshot: Snapshot, findings: Findings) -> JobStatus:
     changes["replacements"] = old.replacements + findings.num_replaced
     changes["attempts"] = _attempts(job, findings, old)
     changes["hub_attempts"] = max(old.hub_attempts, findings.hub_attempts)
+    if job.method_reason:
+        changes["method"] = _method(job)
     if findings.plan is not None:
         changes["placement"] = _placement(findings.plan)
     if snapshot.progress is not None:
@@ -117,6 +121,13 @@ def _attempts(job: Job, findings: Findings, old: JobStatus) -> list[int]:
     while counts and counts[-1] == 0:
         counts.pop()
     return counts
+
+
+def _method(job: Job) -> MethodStatus:
+    """So that what was chosen once stands."""
+    type_ = job.spec.method["type"]
+    settings = job.spec.method[METHODS[type_].member]
+    return MethodStatus(type=type_, settings=json.dumps(settings), reason=job.method_reason)
 
 
 def _placement(plan: PlanView) -> PlacementStatus:

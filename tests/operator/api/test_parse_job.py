@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from address_cases import ADDRESS_CASES
+from auto_cases import AUTO_CASES
 from dataset_cases import DATASET_CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,15 @@ from haversack_trainer.contract.cards import METHODS
 
 LORA = "spec.method.decLoRA"
 LISTED = {f"{LORA}.graph": "Edges"}
-CASES = [*RULE_CASES, *ADDRESS_CASES, *DATASET_CASES, *METHOD_CASES, *POOL_CASES, *bound_cases()]
+CASES = [
+    *RULE_CASES,
+    *ADDRESS_CASES,
+    *DATASET_CASES,
+    *METHOD_CASES,
+    *AUTO_CASES,
+    *POOL_CASES,
+    *bound_cases(),
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -8,8 +8,9 @@ import pytest
 from placement_builders import GIB, a_demand, a_kind, a_node
 
 from haversack_operator.api.job import Toleration
+from haversack_operator.api.memory import Candidate
 from haversack_operator.placement.assign import assign
-from haversack_operator.placement.demand import Candidate, PeerKind
+from haversack_operator.placement.demand import PeerKind
 from haversack_operator.placement.milp import Limits
 from haversack_operator.placement.plan import Infeasible, Level, Objective, Plan
 from haversack_operator.snapshot import Amounts, Assignment, Taint

@@ -8,7 +8,8 @@ import pytest
 from placement_builders import GIB, a_kind, a_node
 
 from haversack_operator.api.job import Toleration
-from haversack_operator.placement.demand import Candidate, PeerKind
+from haversack_operator.api.memory import Candidate
+from haversack_operator.placement.demand import PeerKind
 from haversack_operator.placement.fit import Misfit, Obstacle, choose, misfits, room_of, tolerated
 from haversack_operator.snapshot import Amounts, Node, Taint
 

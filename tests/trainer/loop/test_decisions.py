@@ -1,4 +1,4 @@
-"""What a method decides by itself is told: in the events, in the peers' reports, on the page."""
+"""What is decided without a person, the method or by the method, is told: in the events, in the peers' reports, on the page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ def test_what_auto_chose_is_in_the_report(tmp_path: Path) -> None:
         training={"rounds": len(PARTS) + 2, "batchSize": 4, "seed": 17},
         numPeers=2,
     )
-    method = job.method.model_copy(update={"settings": {"scheme": "Auto"}})
+    changes = {
+        "settings": {"scheme": "Auto"},
+        "reason": "Auto chose FlexDeMo, since lines are fast",
+    }
+    method = job.method.model_copy(update=changes)
     job = job.model_copy(update={"method": method})
     two = Crew(transport, job, tmp_path)
     for peer in range(2):
@@ -31,9 +35,11 @@ def test_what_auto_chose_is_in_the_report(tmp_path: Path) -> None:
     two.run()
     assert len(two.survivors) == 2
     events = read_events(tmp_path / "store" / "job" / "events.jsonl")
-    (decided,) = (event for event in events if isinstance(event, Decided))
+    chosen, decided = (event for event in events if isinstance(event, Decided))
+    assert (chosen.round, chosen.remark) == (0, method.reason)
     assert decided.round == len(PARTS)
     assert {report.remark for report in transport.log.reports.values()} == {decided.remark}
     page = (tmp_path / "store" / "job" / "report.html").read_text()
+    assert f"From round 0 on, {method.reason}." in page
     assert f"From round {len(PARTS)} on, scheme Auto chose " in page
     assert len({peer.material.model.trainables_digest() for peer in two.survivors}) == 1

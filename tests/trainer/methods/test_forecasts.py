@@ -23,7 +23,7 @@ from haversack_trainer.methods.flexdemo.choosing import scheme_of
 from haversack_trainer.methods.flexdemo.forecast import payload_bytes
 from haversack_trainer.methods.flexdemo.options import Options
 from haversack_trainer.methods.flexdemo.schemes import Bucket
-from haversack_trainer.methods.flexdemo.settings import Scheme, Update, ValueType
+from haversack_trainer.methods.flexdemo.settings import Scheme, Settings, Update, ValueType
 from haversack_trainer.methods.flexdemo.sizes import part_bytes
 from haversack_trainer.methods.spsa.codec import encode
 
@@ -123,7 +123,7 @@ def test_what_auto_would_choose_is_what_the_peers_would(
 ) -> None:
     line, step_seconds = Line(10**bits, 10**latency), 10**step
     chosen, reason = on_line(line, step_seconds, scheme="Auto", **settings)
-    options = Options.of(METHODS["FlexDeMo"].load_settings().model_validate(settings), 0)
+    options = Options.of(Settings.model_validate(settings), 0)
     bulk = payload_bytes(options, WORK.trainable)
     measured = Measured(step_seconds, line.seconds(0, 4), line.seconds(bulk, 4), bulk)
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from .adapter import AdapterSpec
 from .base import Frozen
 from .network import NetworkSpec
+from .report import MAX_REMARK
 from .spec import (
     CheckpointSpec,
     DatasetSpec,
@@ -24,6 +25,8 @@ class MethodChoice(Frozen):
 
     type: str = Field(max_length=32)
     settings: dict[str, Any] = Field(default_factory=dict)
+    reason: str = Field(default="", max_length=MAX_REMARK)
+    """Why this one, where the job left it open."""
 
 
 class JobFile(Frozen):

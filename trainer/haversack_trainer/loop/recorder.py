@@ -59,6 +59,9 @@ class Recorder:
         """A round begins."""
         self._began = self.clock()
         self.word = self.word.model_copy(update={"round": round})
+        if round == 0 and self.word.remark:
+            # Before any step, it is why the job has this method.
+            self._write(Decided(round=round, remark=self.word.remark))
 
     def stepped(self, step: StepResult) -> None:
         """The round's local work is done."""

@@ -131,6 +131,7 @@ def _recorder(config: PeerConfig, exchange: Exchange, events: Path) -> Recorder:
         attempt=config.attempt,
         node=config.node,
         micro_batch_size=config.micro_batch_size,
+        remark=config.job.method.reason,
     )
     chronicle = Chronicle(config.job.run)
     return Recorder(exchange, EventLog(events), progress, chronicle, word, period)

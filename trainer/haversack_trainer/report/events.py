@@ -89,7 +89,7 @@ class Evaluated(Happening):
 
 
 class Decided(Happening):
-    """The method has chosen something by itself, from what its peers measured."""
+    """Something was chosen without a person: the method (method.type Auto, in round 0), or by the method from what its peers measured."""
 
     kind: Literal["Decided"] = "Decided"
     round: int = Field(description="First round that it holds for.")
