@@ -1,7 +1,8 @@
 """A training step of DropPEFT at some drop rates: its time, and the bytes that it keeps for the backward pass.
 
 The model is an encoder of twelve (on CUDA 24) layers with random weights, LoRA on query and value. Steps of the
-rates are interleaved and go through the method as the loop calls it. Saved bytes are those of the tensors that
+rates are interleaved and go through the method as the loop calls it; on a CPU its seconds count, of one thread, since
+others may use the machine. Saved bytes are those of the tensors that
 autograd packs, each storage once, weights left out. The layers' part of them is what is left without the part
 that does not depend on the number of layers that run, found from runs with one layer and with all.
 """
@@ -101,6 +102,7 @@ def batches_of(size: Size, model: FineTuned) -> Batches:
 
 def times(size: Size, folder: Path, steps: int) -> dict[str, list[float]]:
     """Milliseconds of each step after the warm-up, by rate; one step of each rate at a time."""
+    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
     methods = {}
     for rate in RATES:
         model: Any = load_model(job_of(size, folder), folder, CLASSES)
@@ -109,12 +111,12 @@ def times(size: Size, folder: Path, steps: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {rate: [] for rate in RATES}
     for number in range(WARM_UP + steps):
         for rate, method in methods.items():
-            begin = time.perf_counter()
+            begin = clock()
             method.local_step(number)
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if number >= WARM_UP:
-                found[rate].append(1000 * (time.perf_counter() - begin))
+                found[rate].append(1000 * (clock() - begin))
     return found
 
 
@@ -170,6 +172,7 @@ def main() -> None:
     if arguments.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("--device cuda: there is no CUDA device here")
     size = SIZES[arguments.device]
+    torch.set_num_threads(1)
     with TemporaryDirectory() as name:
         folder = folder_of(size, Path(name))
         measured = times(size, folder, arguments.steps)
