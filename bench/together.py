@@ -1,0 +1,197 @@
+"""Peers of one process that train a MiniLM together and take turns on it, over a log in memory.
+
+It learns to tell from a docstring which family of Python's standard library it comes from. Every arm of a comparison
+sees the same batches, and seeds are paired.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from examples.demo import minilm
+
+from haversack_trainer.contract.cards import METHODS
+from haversack_trainer.contract.jobfile import JobFile
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from haversack_trainer.data import Batches, Samples, Split
+    from haversack_trainer.method import Method
+    from haversack_trainer.model import FineTuned
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is trained."""
+
+    peers: int
+    rounds: int
+    local_steps: int
+    batch_size: int
+    period: int
+    """Rounds between two evaluations."""
+
+
+@dataclass
+class Turn:
+    """One peer: its method, its door to the log, and the state that it puts into the model in its turn."""
+
+    method: Method
+    exchange: Any
+    state: dict[str, Tensor]
+
+
+@dataclass
+class Run:
+    """One arm with one seed."""
+
+    scale: Scale
+    model: FineTuned
+    held_out: Samples
+    turns: list[Turn]
+    losses: dict[int, float] = field(default_factory=dict)
+    accuracies: dict[int, float] = field(default_factory=dict)
+    cpu_seconds: list[float] = field(default_factory=list)
+    """Of each round's local work, by the peer that took longest: the others would have waited for it."""
+    seen: dict[str, float] = field(default_factory=dict)
+
+    def all_rounds(self) -> dict[str, Any]:
+        """Train; what came of it."""
+        sent: list[int] = []
+        for number in range(self.scale.rounds):
+            before = self._sent()
+            self._round(number)
+            sent.append(self._sent() - before)
+            if (number + 1) % self.scale.period == 0 or number + 1 == self.scale.rounds:
+                self._evaluate(number + 1)
+        return {
+            "loss": self.losses,
+            "accuracy": self.accuracies,
+            "bytes_a_round": sent,
+            "cpu_seconds_a_round": [round(seconds, 3) for seconds in self.cpu_seconds],
+            "last_metrics": self.seen,
+        }
+
+    def _round(self, number: int) -> None:
+        slowest = 0.0
+        for turn in self.turns:
+            self.model.load_trainable_state(turn.state)
+            begin = time.process_time()
+            turn.method.local_step(number)
+            slowest = max(slowest, time.process_time() - begin)
+            turn.exchange.publish(number, turn.method.outgoing(), _never)
+            turn.state = self.model.trainable_state()
+        self.cpu_seconds.append(slowest)
+        for turn in self.turns:
+            swap = turn.exchange.collect(number, _never)
+            self.model.load_trainable_state(turn.state)
+            self.seen = turn.method.incoming(swap)
+            turn.state = self.model.trainable_state()
+
+    def _evaluate(self, done: int) -> None:
+        from haversack_trainer.evaluate import evaluate
+
+        first = self.turns[0]
+        closed = first.exchange.state.closed[-1]
+        self.model.load_trainable_state(first.method.consensus(closed, first.exchange.fetch))
+        found = evaluate(self.model, self.held_out, 64, done).evaluation
+        self.losses[done] = round(found.loss, 5)
+        self.accuracies[done] = round(found.accuracy or 0.0, 4)
+
+    def _sent(self) -> int:
+        return sum(turn.exchange.bytes_sent for turn in self.turns)
+
+
+def _never() -> bool:
+    return False
+
+
+def job_of(data: Path, scale: Scale, seed: int) -> JobFile:
+    return JobFile.model_validate(
+        {
+            "run": "bench.quality.00000000",
+            "job": "quality",
+            "model": {"uri": f"file://{minilm.folder()}", "task": "SequenceClassification"},
+            "dataset": {
+                "uri": f"file://{data}",
+                "maxLength": 32,
+                "partition": {"type": "Dirichlet", "alpha": "0.1"},
+                "heldOut": {"percent": 23, "maxSamples": 600},
+            },
+            "adapter": {"lora": {"rank": 8, "alpha": 16}},
+            "method": {"type": "DecLoRA"},
+            "training": {"batchSize": scale.batch_size, "seed": seed},
+            "storage": {"uri": "file:///none"},
+            "numPeers": scale.peers,
+            "minPeers": 1,
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What all peers of a run share."""
+
+    scale: Scale
+    seed: int
+    model: FineTuned
+    samples: Samples
+    parts: Split
+
+    @staticmethod
+    def of(data: Path, scale: Scale, seed: int) -> Stage:
+        from haversack_trainer.data import read, split
+        from haversack_trainer.model import load_model
+
+        job = job_of(data, scale, seed)
+        samples = read(job.dataset, data, job.model.task)
+        parts = split(samples, job.dataset, scale.peers, seed)
+        return Stage(scale, seed, load_model(job, minilm.folder(), samples.classes), samples, parts)
+
+    def run(
+        self, method: str, settings: Mapping[str, Any], *, is_pooled: bool = False
+    ) -> dict[str, Any]:
+        """What comes of all peers from their start to the last round; pooled: one peer that has all data and as many
+        samples a step as all of them."""
+        from haversack_trainer.exchange.memory import MemoryExchange, MemoryLog
+
+        log, card = MemoryLog("bench"), METHODS[method]
+        chosen = card.load_settings().model_validate(
+            {"localSteps": self.scale.local_steps, "learningRate": "0.002", **settings}
+        )
+        turns = []
+        for peer in range(1 if is_pooled else self.scale.peers):
+            batches = self._batches(peer, is_pooled=is_pooled)
+            made = card.load_factory()(chosen, peer, self.seed, self.model, batches)
+            turns.append(Turn(made, MemoryExchange(log, peer), self.model.trainable_state()))
+        _start(turns)
+        return Run(self.scale, self.model, self.parts.held_out, turns).all_rounds()
+
+    def _batches(self, peer: int, *, is_pooled: bool) -> Batches:
+        from haversack_trainer.data import Batches
+
+        size = self.scale.batch_size * (self.scale.peers if is_pooled else 1)
+        return Batches(
+            self.model.encode,
+            self.samples,
+            self.parts.training if is_pooled else self.parts.parts[peer],
+            batch_size=size,
+            micro_batch_size=size,
+            seed=self.seed,
+            peer=peer,
+        )
+
+
+def _start(turns: list[Turn]) -> None:
+    from haversack_trainer.contract.membership import Identity, Join, Start
+    from haversack_trainer.contract.records import Kind
+
+    identity = Identity(base_model="", adapter="", trainables="", method="", seed="", data="")
+    for peer, turn in enumerate(turns):
+        turn.exchange.join(Join(identity=identity, incarnation=f"peer-{peer}"))
+    turns[0].exchange.append(Kind.START, 0, Start().model_dump_json(by_alias=True).encode())
