@@ -75,6 +75,7 @@ def network(
     sizes: dict[str, Any] | None = None,
     dropout: float = 0.0,
     attention: str = "eager",
+    dora: bool = False,
 ) -> nn.Module:
     """In training, adapters with B away from zero, so that all of them have gradients. ``sizes`` change the
     config, ``dropout`` is LoRA's."""
@@ -99,6 +100,7 @@ def network(
             target_modules=targets,
             fan_in_fan_out=family == "gpt2",
             lora_dropout=dropout,
+            use_dora=dora,
         )
         model: nn.Module = get_peft_model(base, lora)
     for name, parameter in model.named_parameters():

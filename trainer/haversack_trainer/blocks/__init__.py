@@ -3,7 +3,7 @@
 from .cuts import Part
 from .errors import BlocksError
 from .executor import LayerExecutor
-from .group_executor import GroupExecutor, GroupOps
+from .group_executor import GroupExecutor, GroupOps, Mode
 from .groups import Groups, find_groups
 from .layers import Layers, find_layers
 from .projections import Projections, find_projections
@@ -16,6 +16,7 @@ __all__ = [
     "Groups",
     "LayerExecutor",
     "Layers",
+    "Mode",
     "Op",
     "OpTable",
     "Part",

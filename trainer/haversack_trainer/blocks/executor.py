@@ -57,11 +57,11 @@ class LayerExecutor:
             if op is Op.FORWARD:
                 with torch.no_grad():
                     output = original(*args, **kwargs)
-                return _changed(output, lambda new: passing(new, _hidden(args, kwargs)))
+                return _changed(output, lambda new: passing(new, hidden_of(args, kwargs)))
             output = original(*args, **kwargs)
             if scale == 1.0:
                 return output
-            hidden = _hidden(args, kwargs)
+            hidden = hidden_of(args, kwargs)
             return _changed(output, lambda new: hidden + (new - hidden) * scale)
 
         return forward
@@ -73,7 +73,7 @@ class LayerExecutor:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        hidden = _hidden(args, kwargs)
+        hidden = hidden_of(args, kwargs)
         kind = type(module)
         if kind not in self._num_outputs:
             self._num_outputs[kind] = _num_outputs(original, args, kwargs)
@@ -90,7 +90,8 @@ def _num_outputs(
     return len(output) if isinstance(output, tuple) else None
 
 
-def _hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def hidden_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """What a layer, or a part of one, was called with."""
     hidden = args[0] if args else kwargs.get("hidden_states")
     if not isinstance(hidden, Tensor):
         raise BlocksError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from enum import StrEnum
 from typing import Any
 
 from torch import nn
@@ -13,18 +14,34 @@ from .errors import BlocksError
 from .groups import Groups
 from .masks import Masks, masked
 from .patch import replaced
+from .sliced import Patch, SlicedExperts, SlicedPart
 from .table import Op
 
 GroupOps = Sequence[Sequence[Op]]
 """``[layer][group]``: what ``OpTable.groups`` gives for a micro-batch."""
 
 
+class Mode(StrEnum):
+    """How operations are carried out."""
+
+    EMULATE = "Emulate"
+    """By masks: exact, for any family, and slower than running everything."""
+    SLICED = "Sliced"
+    """By narrower layers, which saves time and memory; for families that allow it."""
+
+
 class GroupExecutor:
     """For one network; not safe to use from two threads. What belongs to no group (norms, biases of the
-    last linear maps, embeddings, the head) always runs in full."""
+    last linear maps, embeddings, the head) always runs in full. Raises ``BlocksError`` where the model
+    cannot be sliced; some are found out in the first pass only."""
 
-    def __init__(self, groups: Groups) -> None:
+    def __init__(self, groups: Groups, mode: Mode = Mode.EMULATE) -> None:
         self.groups = groups
+        self._sliced = [
+            [SlicedExperts(p) if p.is_experts else SlicedPart(module, p) for p in parts]
+            for module, parts in zip(groups.layers.modules, groups.parts, strict=True)
+            if mode is Mode.SLICED
+        ]
         self.executed: Counter[Op] = Counter()
         """Cells (layer, group) that were met with each operation, in training; of a batch whose samples
         have operations of their own, those of each sample."""
@@ -37,22 +54,31 @@ class GroupExecutor:
 
     @contextmanager
     def under_samples(self, samples: Sequence[GroupOps]) -> Iterator[None]:
-        """The same with ``ops`` for each sample of the batch."""
+        """The same with ``ops`` for each sample of the batch, which cannot be sliced."""
         if not samples or any(self._shape_differs(ops) for ops in samples):
             count = len(self.groups)
             raise BlocksError(
                 f"operations for {count} layers of {self.groups.num_groups} groups are needed, "
                 "for each sample alike"
             )
+        if self._sliced and len(samples) > 1:
+            raise BlocksError(
+                "samples of one batch cannot be sliced apart; choose emulate instead of sliced"
+            )
         with ExitStack() as stack:
             for layer, module in enumerate(self.groups.layers.modules):
                 of_layer = [ops[layer] for ops in samples]
                 counted = self._counted(module, of_layer)
                 stack.enter_context(replaced(module, forward=counted))
-                masks = Masks.of(of_layer)
-                for part in self.groups.parts[layer]:
-                    stack.enter_context(replaced(part.module, forward=masked(part, masks)))
+                for part, forward in self._patches(layer, of_layer):
+                    stack.enter_context(replaced(part, forward=forward))
             yield
+
+    def _patches(self, layer: int, samples: Sequence[Sequence[Op]]) -> list[Patch]:
+        if self._sliced:
+            return [patch for part in self._sliced[layer] for patch in part.patches(samples[0])]
+        masks = Masks.of(samples)
+        return [(part.module, masked(part, masks)) for part in self.groups.parts[layer]]
 
     def _shape_differs(self, ops: GroupOps) -> bool:
         return [len(row) for row in ops] != [self.groups.num_groups] * len(self.groups)

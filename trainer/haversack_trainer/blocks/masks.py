@@ -10,7 +10,7 @@ group; B is shared, and learns from the groups that run in full. Exact, and slow
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from .cuts import Part
 from .errors import BlocksError
-from .patch import passing
+from .patch import generators_kept, passing
 from .table import Op
 
 
@@ -54,7 +54,7 @@ def masked(part: Part, masks: Masks) -> Callable[..., Any]:
             return original(*args, **kwargs)
         if torch.equal(masks.full, masks.kept):
             return original(*scale(part, args, masks.full), **kwargs)
-        with _drawn_again(args[0].device) if draws else nullcontext(), torch.no_grad():
+        with generators_kept(args[0].device) if draws else nullcontext(), torch.no_grad():
             value = original(*scale(part, args, masks.kept), **kwargs)
         return passing(value, original(*scale(part, args, masks.full), **kwargs))
 
@@ -93,8 +93,3 @@ def routed(part: Part, args: tuple[Any, ...]) -> tuple[Tensor, Tensor, Tensor]:
         f"{type(part.module).__name__} is not called with a hidden state, the experts' numbers and their "
         "weights, so its experts cannot be masked; choose another model"
     )
-
-
-def _drawn_again(device: torch.device) -> AbstractContextManager[None]:
-    """Afterwards the generators are as before: the next call drops the same units."""
-    return torch.random.fork_rng([] if device.type == "cpu" else [device])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
+import torch
 from torch import Tensor, nn
 
 _ABSENT: Final = object()
@@ -30,3 +31,8 @@ def replaced(module: nn.Module, **attributes: Any) -> Iterator[None]:
 def passing(value: Tensor, trained: Tensor) -> Tensor:
     """``value``, bit by bit, with the gradient of ``trained``."""
     return value + (trained - trained.detach())
+
+
+def generators_kept(device: torch.device) -> AbstractContextManager[None]:
+    """Afterwards torch's generators are as before: what is drawn inside is drawn again."""
+    return torch.random.fork_rng([] if device.type == "cpu" else [device])

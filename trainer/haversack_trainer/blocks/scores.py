@@ -54,8 +54,8 @@ class Gates:
 @contextmanager
 def gated(groups: Groups) -> Iterator[Gates]:
     """Forward and backward passes in here tell the gates. A group's heads and its slice of the feed-forward part
-    have the same gate. Works over a frozen base, and needs no weight gradients. Under a ``GroupExecutor`` that
-    masks, groups that do not run in full tell 0; under one that slices all do."""
+    have the same gate. Works over a frozen base, and needs no weight gradients. Inside of a ``GroupExecutor``'s
+    table only where that masks: groups that do not run in full tell 0."""
     gates = Gates(groups)
     with ExitStack() as stack:
         for factor, parts in zip(gates.factors, groups.parts, strict=True):
