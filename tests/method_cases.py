@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from declora_cases import DECLORA_CASES
 from job_cases import Case
 from privacy_cases import PRIVACY_CASES
 
@@ -129,39 +130,7 @@ METHOD_CASES: Final = (
         {"spec.method": {"type": "DropPEFT", "dropPEFT": {"maxDropRate": "1.0"}}},
         "maxDropRate: a layer that is always dropped",
     ),
-    *(
-        Case(
-            f"{field} of {fewer or 'the default'}",
-            {"spec.method.decLoRA": {**owner, field: value}},
-            {"spec.method.decLoRA": {**fewer, field: value}},
-            f"{field}: goes with",
-        )
-        for field, value, owner, fewer in (
-            ("edgePercent", 30, {"graph": "ErdosRenyi"}, {}),
-            ("degree", 3, {"graph": "Regular"}, {"graph": "Ring"}),
-            ("edges", ["0-1"], {"graph": "Edges"}, {}),
-            ("rhoPercent", 60, {"graph": "MeasuredLinks"}, {}),
-            ("phaseRounds", 3, {"mixer": "ADF"}, {"mixer": "DeCAF"}),
-            ("phaseRounds", 3, {"mixer": "Auto"}, {}),
-            ("biasPercent", 3, {"mixer": "Auto"}, {"mixer": "ADF"}),
-            ("scheme", "CHOCO", {"codec": "Int4"}, {}),
-        )
-    ),
-    Case(
-        "graph Edges without edges",
-        {"spec.method.decLoRA": {"graph": "Edges", "edges": ["1-0"]}},
-        {"spec.method.decLoRA": {"graph": "Edges"}},
-        "edges: goes with",
-    ),
-    *(
-        Case(
-            f"CHOCO with {mixer}",
-            {"spec.method.decLoRA": {"mixer": mixer, "codec": "Int8", "scheme": "Difference"}},
-            {"spec.method.decLoRA": {"mixer": mixer, "codec": "Int8", "scheme": "CHOCO"}},
-            "scheme: CHOCO sends changes",
-        )
-        for mixer in ("DeCAF", "FedRot")
-    ),
+    *DECLORA_CASES,
     *(
         _flex_case(
             field, {"scheme": scheme, field: accepted}, {"scheme": other, field: accepted}, "goes"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from run_harness import Crew, Killed, Memory, PeerThread, never, wait_until
 
 from haversack_trainer.contract.records import MAX_LATE_ROUNDS
 from haversack_trainer.exchange.log import ClosedRound, RunState
+from haversack_trainer.methods.declora.word import words
 
 Crewed = Callable[..., Crew]
 
@@ -79,3 +81,28 @@ def test_a_volunteer_comes_by_snapshot_and_tail_and_goes_by_unplugging(crew: Cre
     assert replayed in ([2, 3], [])
     assert isinstance(volunteer.error, Killed)
     assert len(digests(three.survivors)) == 1
+
+
+def test_over_matchings_a_slow_peer_holds_nobody_and_what_it_brings_late_is_mixed(
+    crew: Crewed,
+) -> None:
+    settings = {"graph": "Matchings", "maxStaleness": 3, "localSteps": 2}
+    three = crew("DecLoRA", peers=3, settings=settings)
+    slow, log = three.peers[2], log_of(three)
+
+    def twice_too_slow() -> bool:
+        number = slow.round
+        if number in {1, 2} and log.book.state.round == number:
+            wait_until(lambda: log.book.state.published_in_round == {0, 1})
+            log.close_round()
+        return False
+
+    slow.stop = twice_too_slow
+    three.run()
+    closed = three.survivors[0].exchange.state.closed
+    assert [each.missed for each in closed] == [(), (2,), (2,), (), (), ()]
+    assert [(late.round, late.payload.peer) for late in closed[2].late] == [(1, 2)]
+    assert list(words(closed[2], 3)) == [0, 1, 2]
+    assert len(three.survivors) == 3
+    first, *others = (peer.consensus() for peer in three.survivors)
+    assert all(torch.equal(first[name], other[name]) for other in others for name in first)

@@ -4,10 +4,10 @@ that peers on different machines draw the same graph.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import pairwise
-from math import ceil, log
+from math import ceil, log, sqrt
 from typing import Final
 
 import numpy as np
@@ -100,6 +100,32 @@ def erdos_renyi(n: int, edge_percent: int, seed: int) -> Adjacency:
     )
 
 
+def matching(n: int, seed: int, round: int) -> Adjacency:
+    """A random matching, another one each round: pairs, and one node alone where n is odd."""
+    order = list(range(n))
+    numbers = _draws([seed, round])()
+    for last in range(n - 1, 0, -1):
+        other = next(numbers) % (last + 1)
+        order[last], order[other] = order[other], order[last]
+    adjacency = np.zeros((n, n), dtype=np.bool_)
+    for one, other in zip(order[::2], order[1::2], strict=False):
+        adjacency[one, other] = adjacency[other, one] = True
+    return adjacency
+
+
+def matching_rho(n: int) -> float:
+    """How a round of random matchings mixes: the root of the factor by which it shrinks the squared disagreement, on
+    average.
+
+    Averaging over pairs is a projection W, so E|W·x|^2 = x'·E[W]·x, and E[W] = I - p/2·L with L the complete graph's
+    Laplacian and p the probability of a pair, 1 / (n - 1), or 1 / n where one stays alone.
+    """
+    if n <= 1:
+        return 0.0
+    pair = 1 / n if n % 2 else 1 / (n - 1)
+    return sqrt(1 - n * pair / 2)
+
+
 def of_edges(nodes: tuple[int, ...], edges: Iterable[Edge]) -> Adjacency:
     """These edges between ``nodes``, as far as both ends are among them. Where that leaves parts without a
     link, the lowest nodes of the parts are joined in a chain: those who are left go on mixing."""
@@ -157,7 +183,7 @@ def _swapped(adjacency: Adjacency, draw: Callable[[], Iterator[int]]) -> Adjacen
     return swapped
 
 
-def _draws(seed: int) -> Callable[[], Iterator[int]]:
+def _draws(seed: int | Sequence[int]) -> Callable[[], Iterator[int]]:
     bits = np.random.PCG64(seed)
 
     def numbers() -> Iterator[int]:

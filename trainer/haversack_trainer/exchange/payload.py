@@ -19,8 +19,9 @@ def body_of(outgoing: Outgoing) -> bytes:
 
 
 def blob_digest(closed: ClosedRound, peer: int) -> str:
-    """Hex sha256 of what ``peer`` published beside the log. Raises ``ExchangeError`` if it published nothing."""
-    payload = closed.payload(peer)
+    """Hex sha256 of what ``peer`` published beside the log, for this round or else late. Raises ``ExchangeError`` if it published nothing."""
+    late = closed.newest_late(peer)
+    payload = closed.payload(peer) or (late and late.payload)
     if payload is None:
         raise ExchangeError(f"peer {peer} was no member of round {closed.round}")
     if len(payload.body) < DIGEST_BYTES:

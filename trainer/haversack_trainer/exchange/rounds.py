@@ -40,6 +40,15 @@ class ClosedRound:
         """What ``peer`` published, or None if it was no member."""
         return next((payload for payload in self.payloads if payload.peer == peer), None)
 
+    @property
+    def all_payloads(self) -> tuple[Payload, ...]:
+        """Late ones, too."""
+        return (*self.payloads, *(late.payload for late in self.late))
+
+    def newest_late(self, peer: int) -> Late | None:
+        """The newest of what ``peer`` published too late for its own round and while this one was open."""
+        return next((late for late in reversed(self.late) if late.payload.peer == peer), None)
+
     def concerns(self, peer: int) -> bool:
         """Whether ``peer`` was in the view when it closed, in time or not."""
         return peer in self.members or peer in self.missed

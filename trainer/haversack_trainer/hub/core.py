@@ -230,7 +230,7 @@ class Core:
         of their peer's earlier ones as their ``aux`` says."""
         state = self.book.state
         closed = state.closed[-RECENT_ROUNDS - _MOST_AUX :]
-        rounds = [*(round_.payloads for round_ in closed), state.open_payloads]
+        rounds = [*(round_.all_payloads for round_ in closed), state.open_payloads]
         first: dict[int, int] = {}
         """By peer, where in ``rounds`` the oldest needed blob is."""
         for at in range(max(0, len(closed) - RECENT_ROUNDS), len(rounds)):
@@ -249,7 +249,7 @@ class Core:
         rounds = self.book.state.closed
         start, self._num_past = self._num_past, max(0, len(rounds) - RECENT_ROUNDS)
         for round_ in rounds[start : self._num_past]:
-            for payload in round_.payloads:
+            for payload in round_.all_payloads:
                 yield payload.body[-DIGEST_BYTES:].hex()
 
     def _append(self, author: int, record: Record, incarnation: str) -> int:

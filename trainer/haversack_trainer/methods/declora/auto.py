@@ -52,4 +52,5 @@ def choose(settings: Settings, rho: float, *, moved: bool) -> MixerKind:
         return settings.mixer
     if not moved:
         return MixerKind.FACTOR
-    return MixerKind.ADF if settings.is_chained or rho >= SPARSE_RHO else MixerKind.DECAF
+    keeps_coordinates = settings.is_chained or settings.max_staleness is not None
+    return MixerKind.ADF if keeps_coordinates or rho >= SPARSE_RHO else MixerKind.DECAF

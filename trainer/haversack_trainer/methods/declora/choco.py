@@ -24,8 +24,9 @@ from haversack_trainer.exchange.base import ExchangeError
 from haversack_trainer.exchange.codec import MAGIC, Layout, State
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.exchange.quantised import QuantisedLayout
+from haversack_trainer.method import Fetch
 
-from .wire import Fetch, Packed, Taken, usable
+from .wire import Packed, Taken, usable
 
 MAX_CHAIN: Final = 15
 """Messages that build on a state. Who starts without a copy reads as many of each peer."""

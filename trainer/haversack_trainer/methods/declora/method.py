@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from haversack_trainer.exchange.base import Evicted, ExchangeError, Outgoing, Stopped, Swap
+from haversack_trainer.exchange.base import Outgoing, Swap
 from haversack_trainer.exchange.codec import Layout, State
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.exchange.topology import Topology
@@ -34,11 +34,11 @@ from .mixers import Mixer, mixer_of
 from .mixers.alternating import phase_rounds
 from .mixers.base import Mixed, pairs
 from .mixing import disagreement, open_shares, towards
-from .network import network
+from .network import mixing, network
 from .settings import RHO_PERCENT, Codec, Graph, MixerKind, Settings
 from .survey import Clock, Stopwatch, Survey
 from .training import Gradients, LocalTraining, WholeBatch
-from .wire import Taken, Whole, Wire
+from .wire import Taken, Whole, Wire, whole
 from .word import Word, words
 
 
@@ -123,25 +123,37 @@ class DecLora:
         """Nothing: local steps begin at the mixed state."""
 
     def incoming(self, swap: Swap) -> dict[str, float]:
-        closed, said = swap.closed, words(swap.closed)
-        if swap.me in said:
-            graph, watch = self._network(said, closed.round), Stopwatch(self._clock)
-            taken = self._wire.take(
-                closed, swap.me, lambda _, peer: watch.fetch(swap, peer), graph.neighbours(swap.me)
-            )
+        return self._take_in(swap.closed, lambda _, peer: swap.fetch(peer))
+
+    def _take_in(self, closed: ClosedRound, fetch: Fetch) -> dict[str, float]:
+        said, me = self._words(closed), self._peer
+        if me in said:
+            graph, watch = self._network(said, closed.round), Stopwatch(self._clock, fetch)
+            taken = self._taken(closed, watch.fetch, graph.neighbours(me))
             self._links = watch.seconds
             seen = disagreement(taken.states)
-            self._mix(swap.me, graph, taken, self._mixer(graph.rho, moved=moved_before(said)))
+            rho = mixing(self._settings, graph)
+            self._mix(me, graph, taken, self._mixer(rho, moved=moved_before(said)))
         else:
             # Nobody mixed with this peer, so it mixes with nobody: Q stays doubly stochastic.
             self._wire.miss(closed)
-            seen = disagreement({swap.me: self._sent()})
+            seen = disagreement({me: self._sent()})
         self._learn(said, closed.round, seen["product_bias_percent"] / 100)
         return seen | self._in_force()
 
+    def _words(self, closed: ClosedRound) -> dict[int, Word]:
+        return words(closed, self._settings.max_staleness or 0)
+
+    def _taken(self, closed: ClosedRound, fetch: Fetch, near: Iterable[int]) -> Taken:
+        if self._settings.max_staleness is None:
+            return self._wire.take(closed, self._peer, fetch, near)
+        # As published, this peer's own state, too: it may have moved on, and both ends of an edge go by the same two.
+        return Taken({peer: self._wire.read(closed, peer, fetch) for peer in (self._peer, *near)})
+
     def _mix(self, me: int, graph: Topology, taken: Taken, mixer: Mixer) -> None:
         shares = open_shares(graph, me, taken.shut)
-        own, sent, gain = self._sent(), taken.states[me], self._wire.gain
+        own, sent = self._sent(), taken.states[me]
+        gain = self._wire.gain if self._settings.max_staleness is None else 1.0
         if mixer.is_linear and gain is not None:
             mixed = towards(own, sent, mixer.combine(shares, taken.states, me), gain)
         else:
@@ -158,7 +170,7 @@ class DecLora:
         self._survey.hear(said)
         self._peers = tuple(said)
         if said:
-            rho = self._network(said, round).rho
+            rho = mixing(self._settings, self._network(said, round))
             is_planned = bool(said[self._peers[0]].plan)
             self._is_probing = self._settings.graph is Graph.MEASURED_LINKS and not is_planned
             self._standing = Standing(rho, bias, has_moved(self._settings, said))
@@ -181,35 +193,43 @@ class DecLora:
         return frozenset(name for name in self._state if not mixer.trains(name, phase))
 
     def catch_up(self, history: Iterable[ClosedRound], fetch: Fetch) -> None:
-        """Start from the mean of the newest round: closer to all peers than any one of them is."""
+        """Start from the mean of the newest round: closer to all peers than any one of them is. One who was only
+        late, and not too much, goes on from its own state."""
         rounds = list(history)
+        for closed in rounds:
+            if self._guard is not None:
+                self._guard.recall(closed, self._peer)
+        if rounds and self._was_only_late(rounds):
+            self._state = self._read()
+            with whole(rounds[-1]):
+                for closed in rounds:
+                    self._take_in(closed, fetch)
+            return
         for closed in rounds[-MAX_CHAIN - 1 :]:
             self._wire.miss(closed)
         for closed in rounds:
-            self._survey.hear(words(closed))
-            if self._guard is not None:
-                self._guard.recall(closed, self._peer)
+            self._survey.hear(self._words(closed))
         if rounds:
             self._adopt(self._mean_of(rounds[-1], fetch))
             self._training.restart()
-            self._learn(words(rounds[-1]), rounds[-1].round, 0.0)
+            self._learn(self._words(rounds[-1]), rounds[-1].round, 0.0)
+
+    def _was_only_late(self, rounds: Sequence[ClosedRound]) -> bool:
+        most = self._settings.max_staleness or 0
+        return len(rounds) <= most and all(self._peer in closed.missed for closed in rounds)
 
     def consensus(self, closed: ClosedRound, fetch: Fetch) -> dict[str, Tensor]:
         return _tensors(self._mean_of(closed, fetch))
 
     def _mean_of(self, closed: ClosedRound, fetch: Fetch) -> Mixed:
-        said = words(closed)
+        said = self._words(closed)
         if not said:
             raise CannotCatchUp(f"no peer had a finite state in round {closed.round}")
-        try:
+        with whole(closed):
             states = {peer: self._wire.read(closed, peer, fetch) for peer in said}
-        except (Evicted, Stopped):
-            raise
-        except ExchangeError as error:
-            raise CannotCatchUp(f"round {closed.round} is not whole any more: {error}") from error
         graph = self._network(said, closed.round)
         shares = {peer: graph.share(peer) for peer in graph.peers}
-        mixer = self._mixer(graph.rho, moved=moved_before(said))
+        mixer = self._mixer(mixing(self._settings, graph), moved=moved_before(said))
         return self._state | mixer.combine(shares, states, min(shares))
 
     def _check_factors(self, field: str) -> None:

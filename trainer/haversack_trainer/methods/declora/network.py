@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from haversack_trainer.exchange.graphs import of_edges
+from haversack_trainer.exchange.graphs import matching, matching_rho, of_edges
 from haversack_trainer.exchange.topology import Topology, topology, weigh
 
 from .settings import DEGREE, EDGE_PERCENT, Graph, Settings
@@ -26,6 +26,8 @@ def network(settings: Settings, seed: int, words: Mapping[int, Word], round: int
         plan = words[peers[0]].plan
         adjacency = of_edges(peers, plan) if plan else probing(len(peers), round)
         return weigh(peers, adjacency, settings.weights, num_samples)
+    if settings.graph is Graph.MATCHINGS:
+        return weigh(peers, matching(len(peers), seed, round), settings.weights, num_samples)
     return topology(
         settings.graph,
         peers,
@@ -35,3 +37,10 @@ def network(settings: Settings, seed: int, words: Mapping[int, Word], round: int
         weights=settings.weights,
         num_samples=num_samples,
     )
+
+
+def mixing(settings: Settings, graph: Topology) -> float:
+    """Rho of a round's graph; of pairs, which do not hang together, that of rounds on average."""
+    if settings.graph is Graph.MATCHINGS:
+        return matching_rho(len(graph.peers))
+    return graph.rho

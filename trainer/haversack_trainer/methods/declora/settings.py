@@ -11,6 +11,7 @@ from pydantic import Field
 from haversack_trainer.contract.base import Check, Decimal
 from haversack_trainer.contract.cards import MethodSettings
 from haversack_trainer.contract.privacy import PRIVACY_CHECKS, DeltaPrivacy
+from haversack_trainer.contract.records import MAX_LATE_ROUNDS
 
 EDGE_PERCENT: Final = 50
 DEGREE: Final = 4
@@ -31,6 +32,7 @@ class Graph(StrEnum):
     STAR = "Star"
     EDGES = "Edges"
     MEASURED_LINKS = "MeasuredLinks"
+    MATCHINGS = "Matchings"
 
 
 class Weights(StrEnum):
@@ -100,6 +102,18 @@ class Settings(MethodSettings):
             "Difference or change the mixer",
         ),
         Check(
+            "!has(self.scheme) || self.scheme != 'CHOCO' || !(self.graph == 'Matchings' || has(self.maxStaleness))",
+            lambda settings: settings.scheme is not Scheme.CHOCO or not settings.changes_company,
+            "scheme: CHOCO builds on what the same neighbours sent before, which graph Matchings and maxStaleness "
+            "change from round to round; write Difference",
+        ),
+        Check(
+            "!has(self.maxStaleness) || !(self.mixer in ['DeCAF', 'FedRot'])",
+            lambda settings: settings.max_staleness is None or settings.mixer not in _UNLINEAR,
+            "maxStaleness: a state that has moved on is mixed by differences, but DeCAF and FedRot change "
+            "coordinates; remove it or change the mixer",
+        ),
+        Check(
             "!has(self.privacy) || self.mixer in ['FFA', 'Auto']",
             lambda settings: (
                 settings.privacy is None or settings.mixer in (MixerKind.FFA, MixerKind.AUTO)
@@ -125,7 +139,8 @@ class Settings(MethodSettings):
         description="Who mixes with whom. Exponential: with those 1, 2, 4, … further on. Regular and "
         "ErdosRenyi: random, from training.seed. Complete: with everybody. Star: what a server would do "
         "(FedAvg), for comparison. Edges: as listed in edges. MeasuredLinks: planned from how fast the peers' "
-        "links prove to be in the first rounds, cheap for a wanted speed of mixing (rhoPercent).",
+        "links prove to be in the first rounds, cheap for a wanted speed of mixing (rhoPercent). Matchings: in "
+        "pairs, drawn anew each round from training.seed.",
     )
     edge_percent: int | None = Field(
         default=None,
@@ -153,6 +168,14 @@ class Settings(MethodSettings):
         le=99,
         description="MeasuredLinks only: share of the peers' disagreement that may be left after a round, in "
         f"percent. Less costs more bytes. Default {RHO_PERCENT}.",
+    )
+    max_staleness: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_LATE_ROUNDS,
+        description="Goes with training.roundDeadlineSeconds. A state that comes up to so many rounds after its round "
+        "was closed is still mixed, and its peer goes on with its own; who has missed more starts from the mean. "
+        "Default: what comes late is left, and its peer starts from the mean.",
     )
     weights: Weights = Field(
         default=Weights.METROPOLIS,
@@ -200,9 +223,14 @@ class Settings(MethodSettings):
     @property
     def is_chained(self) -> bool:
         """Whether what is sent builds on what was sent before."""
-        if self.codec is Codec.FLOAT32:
+        if self.codec is Codec.FLOAT32 or self.changes_company:
             return False
         return self.scheme is not Scheme.DIFFERENCE and self.mixer not in _UNLINEAR
+
+    @property
+    def changes_company(self) -> bool:
+        """Whether a peer may mix with others in each round."""
+        return self.graph is Graph.MATCHINGS or self.max_staleness is not None
 
     @property
     def edge_pairs(self) -> list[tuple[int, int]]:

@@ -14,9 +14,10 @@ from typing import Final
 
 import numpy as np
 
-from haversack_trainer.exchange.base import Swap
 from haversack_trainer.exchange.graphs import Adjacency, Edge, circulant
 from haversack_trainer.exchange.links import planned
+from haversack_trainer.exchange.log import ClosedRound
+from haversack_trainer.method import Fetch
 
 from .word import Word
 
@@ -33,14 +34,14 @@ def probing(n: int, round: int) -> Adjacency:
 class Stopwatch:
     """Fetches and times: seconds per megabyte by peer, as this peer saw them in the round."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, fetch: Fetch) -> None:
         self.seconds: dict[int, float] = {}
-        self._clock = clock
+        self._clock, self._fetch = clock, fetch
 
-    def fetch(self, swap: Swap, peer: int) -> bytes:
+    def fetch(self, closed: ClosedRound, peer: int) -> bytes:
         """The peer's blob."""
         begin = self._clock()
-        blob = swap.fetch(peer)
+        blob = self._fetch(closed, peer)
         self.seconds[peer] = (self._clock() - begin) / max(len(blob), 1) * _MEGABYTE
         return blob
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from haversack_trainer.exchange.base import ExchangeError
+from haversack_trainer.exchange.base import Evicted, ExchangeError, Stopped
 from haversack_trainer.exchange.codec import CodecError, Layout, State
 from haversack_trainer.exchange.log import ClosedRound
-
-Fetch = Callable[[ClosedRound, int], bytes]
+from haversack_trainer.method import CannotCatchUp, Fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +80,17 @@ class Whole:
 
     def forget(self) -> None:
         """Nothing hangs on it."""
+
+
+@contextmanager
+def whole(closed: ClosedRound) -> Iterator[None]:
+    """A blob of a past round that is gone becomes ``CannotCatchUp``."""
+    try:
+        yield
+    except (Evicted, Stopped):
+        raise
+    except ExchangeError as error:
+        raise CannotCatchUp(f"round {closed.round} is not whole any more: {error}") from error
 
 
 @contextmanager

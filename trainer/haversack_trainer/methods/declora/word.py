@@ -50,9 +50,15 @@ class Word:
         )
 
 
-def words(closed: ClosedRound) -> dict[int, Word]:
-    """The words of all who published a state, in ascending order of peer."""
-    return {payload.peer: _read(payload) for payload in closed.payloads if payload.body}
+def words(closed: ClosedRound, max_staleness: int = 0) -> dict[int, Word]:
+    """The words of all who published a state, in ascending order of peer; also of those who missed the round, if
+    while it was open they published one that is at most ``max_staleness`` rounds old."""
+    said = {payload.peer: payload for payload in closed.payloads}
+    for peer in closed.missed:
+        late = closed.newest_late(peer)
+        if late is not None and closed.round - late.round <= max_staleness:
+            said[peer] = late.payload
+    return {peer: _read(said[peer]) for peer in sorted(said) if said[peer].body}
 
 
 def _read(payload: Payload) -> Word:
