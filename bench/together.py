@@ -58,14 +58,17 @@ class Run:
     accuracies: dict[int, float] = field(default_factory=dict)
     cpu_seconds: list[float] = field(default_factory=list)
     """Of each round's local work, by the peer that took longest: the others would have waited for it."""
+    all_cpu_seconds: float = 0.0
+    """Of all peers and rounds, with what they do for the exchange."""
     seen: dict[str, float] = field(default_factory=dict)
 
     def all_rounds(self) -> dict[str, Any]:
         """Train; what came of it."""
         sent: list[int] = []
         for number in range(self.scale.rounds):
-            before = self._sent()
+            before, begin = self._sent(), time.process_time()
             self._round(number)
+            self.all_cpu_seconds += time.process_time() - begin
             sent.append(self._sent() - before)
             if (number + 1) % self.scale.period == 0 or number + 1 == self.scale.rounds:
                 self._evaluate(number + 1)
@@ -73,6 +76,7 @@ class Run:
             "loss": self.losses,
             "accuracy": self.accuracies,
             "bytes_a_round": sent,
+            "cpu_seconds": round(self.all_cpu_seconds, 1),
             "cpu_seconds_a_round": [round(seconds, 3) for seconds in self.cpu_seconds],
             "last_metrics": self.seen,
         }
@@ -111,7 +115,7 @@ def _never() -> bool:
     return False
 
 
-def job_of(data: Path, scale: Scale, seed: int) -> JobFile:
+def job_of(data: Path, scale: Scale, seed: int, alpha: str) -> JobFile:
     return JobFile.model_validate(
         {
             "run": "bench.quality.00000000",
@@ -120,7 +124,7 @@ def job_of(data: Path, scale: Scale, seed: int) -> JobFile:
             "dataset": {
                 "uri": f"file://{data}",
                 "maxLength": 32,
-                "partition": {"type": "Dirichlet", "alpha": "0.1"},
+                "partition": {"type": "Dirichlet", "alpha": alpha},
                 "heldOut": {"percent": 23, "maxSamples": 600},
             },
             "adapter": {"lora": {"rank": 8, "alpha": 16}},
@@ -144,11 +148,12 @@ class Stage:
     parts: Split
 
     @staticmethod
-    def of(data: Path, scale: Scale, seed: int) -> Stage:
+    def of(data: Path, scale: Scale, seed: int, alpha: str = "0.1") -> Stage:
+        """``alpha``: of the classes' spread over the peers."""
         from haversack_trainer.data import read, split
         from haversack_trainer.model import load_model
 
-        job = job_of(data, scale, seed)
+        job = job_of(data, scale, seed, alpha)
         samples = read(job.dataset, data, job.model.task)
         parts = split(samples, job.dataset, scale.peers, seed)
         return Stage(scale, seed, load_model(job, minilm.folder(), samples.classes), samples, parts)
@@ -158,12 +163,17 @@ class Stage:
     ) -> dict[str, Any]:
         """What comes of all peers from their start to the last round; pooled: one peer that has all data and as many
         samples a step as all of them."""
+        usual = {"localSteps": self.scale.local_steps, "learningRate": "0.002"}
+        return self.run_as_set(method, {**usual, **settings}, is_pooled=is_pooled)
+
+    def run_as_set(
+        self, method: str, settings: Mapping[str, Any], *, is_pooled: bool = False
+    ) -> dict[str, Any]:
+        """The same with these settings and no others."""
         from haversack_trainer.exchange.memory import MemoryExchange, MemoryLog
 
         log, card = MemoryLog("bench"), METHODS[method]
-        chosen = card.load_settings().model_validate(
-            {"localSteps": self.scale.local_steps, "learningRate": "0.002", **settings}
-        )
+        chosen = card.load_settings().model_validate(settings)
         turns = []
         for peer in range(1 if is_pooled else self.scale.peers):
             batches = self._batches(peer, is_pooled=is_pooled)
