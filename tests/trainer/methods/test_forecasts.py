@@ -18,6 +18,7 @@ from haversack_trainer.contract.records import Kind, Record
 from haversack_trainer.contract.traffic import Line, Round, Work
 from haversack_trainer.exchange.codec import Layout
 from haversack_trainer.exchange.quantised import QuantisedLayout
+from haversack_trainer.methods.declora.settings import Graph
 from haversack_trainer.methods.flexdemo.auto import Measured, choose
 from haversack_trainer.methods.flexdemo.choosing import scheme_of
 from haversack_trainer.methods.flexdemo.forecast import payload_bytes
@@ -89,6 +90,7 @@ def test_ffa_sends_half_and_dropped_layers_are_neither_computed_nor_sent() -> No
         ({"graph": "ErdosRenyi", "edgePercent": 50}, 9, 4),
         ({"graph": "Edges", "edges": ["0-1", "1-2", "1-3"]}, 4, 3),
         ({"graph": "Star"}, 5, 4),
+        ({"graph": "Matchings"}, 5, 1),
         ({"graph": "Ring"}, 1, 0),
     ],
 )
@@ -96,6 +98,12 @@ def test_dec_lora_fetches_its_neighbours(
     graph: dict[str, Any], num_peers: int, degree: int
 ) -> None:
     assert a_round("DecLoRA", replace(WORK, num_peers=num_peers), **graph).num_fetched == degree
+
+
+@pytest.mark.parametrize("graph", Graph)
+def test_no_graph_is_forgotten(graph: Graph) -> None:
+    edges = {"edges": ["0-1"]} if graph is Graph.EDGES else {}
+    assert 0 < a_round("DecLoRA", graph=graph.value, **edges).num_fetched < WORK.num_peers
 
 
 @pytest.mark.parametrize("directions", [1, 8, 256])

@@ -35,9 +35,12 @@ def _degree(settings: Settings, num_peers: int) -> float:
     """Neighbours of a peer, on average; of the one with most where that is uneven. What is not known yet counts as
     a regular graph's."""
     others = num_peers - 1
+    wanted: float
     match settings.graph:
+        case Graph.MATCHINGS:
+            wanted = 1
         case Graph.RING:
-            wanted = 2.0
+            wanted = 2
         case Graph.EXPONENTIAL:
             hops = {2**k for k in range(num_peers.bit_length()) if 2**k < num_peers}
             wanted = len(hops | {num_peers - hop for hop in hops})
