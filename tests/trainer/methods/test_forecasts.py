@@ -102,7 +102,7 @@ def test_dec_lora_fetches_its_neighbours(
 
 @pytest.mark.parametrize("graph", Graph)
 def test_no_graph_is_forgotten(graph: Graph) -> None:
-    edges = {"edges": ["0-1"]} if graph is Graph.EDGES else {}
+    edges: dict[str, Any] = {"edges": ["0-1"]} if graph is Graph.EDGES else {}
     assert 0 < a_round("DecLoRA", graph=graph.value, **edges).num_fetched < WORK.num_peers
 
 
