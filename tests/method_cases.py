@@ -7,6 +7,7 @@ from typing import Any, Final
 from declora_cases import DECLORA_CASES
 from job_cases import Case
 from privacy_cases import PRIVACY_CASES
+from robust_cases import ROBUST_CASES
 
 
 def _flex_case(field: str, accepted: Any, rejected: Any, says: str) -> Case:
@@ -249,4 +250,5 @@ METHOD_CASES: Final = (
         )
     ),
     *PRIVACY_CASES,
+    *ROBUST_CASES,
 )

@@ -66,6 +66,18 @@ METHOD_CONTEXTS: Final[dict[str, Mapping[str, Any]]] = {
             ("scheme", "codec", "Int8"),
         )
     },
+    **{
+        f"{member}.robust": {
+            "spec.method.type": type_,
+            "spec.pools[].peers.replicas": 256,
+            "spec.placement.minPeers": 256,
+            **more,
+        }
+        for type_, member, more in (
+            ("DropPEFT", _DROP, {}),
+            ("DecLoRA", _LORA, {f"{_LORA}.graph": "Complete"}),
+        )
+    },
     f"{_LORA}.privacy": {f"{_LORA}.mixer": "FFA"},
     **{
         f"spec.method.{member}.privacy.{field}": {

@@ -83,6 +83,8 @@ class StepResult:
     """Mean training loss of the round's local steps; NaN when every step was non-finite."""
     num_samples: int
     num_nonfinite_steps: int = 0
+    num_steps: int = 0
+    """Optimizer steps that were made."""
     metrics: dict[str, float] = field(default_factory=dict)
     remark: str = ""
     """A sentence for the report, where the method has decided something."""

@@ -36,7 +36,8 @@ def parse_spec(body: Mapping[str, Any]) -> JobSpec:
         raise InvalidSpec(f"{path}.{rule.message}")
     if spec.method["type"] != AUTO:
         member, settings = settings_of(spec)
-        fault = settings.fault(sum(pool.peers.replicas for pool in spec.pools))
+        num_peers = sum(pool.peers.replicas for pool in spec.pools)
+        fault = settings.fault(num_peers) or settings.fault_of_few(spec.placement.min_peers)
         if fault is not None:
             raise InvalidSpec(f"spec.method.{member}.{fault}")
     return spec

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from run_harness import Crew, PeerThread
 
+from haversack_trainer.exchange.base import Outgoing
 from haversack_trainer.method import Method, NoConsensus
 
 
@@ -47,3 +49,31 @@ def test_if_nobody_knows_better_its_own_adapter_is_judged(crew: Callable[..., Cr
     pair.run()
     assert len(pair.survivors) == 2
     assert pair.peers[0].exchange.state.publication is not None
+
+
+class Garbled:
+    """A method whose payloads nobody can read."""
+
+    def __init__(self, method: Method) -> None:
+        self._method = method
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._method, name)
+
+    def outgoing(self) -> Outgoing:
+        return replace(self._method.outgoing(), blob=b"garbled")
+
+
+def test_a_peer_that_sends_what_nobody_can_read_is_counted_and_the_others_publish(
+    crew: Callable[..., Crew], tmp_path: Path
+) -> None:
+    three = crew("DecLoRA", peers=3, settings={"localSteps": 1})
+    seat = three.peers[2]._peer._seat
+    three.peers[2]._peer._seat = replace(seat, method=Garbled(seat.method))
+    three.run()
+    assert three.peers[0].exchange.state.publication is not None
+    reports = three.peers[0].exchange.peer_reports()
+    assert [reports[peer].refused for peer in (0, 1, 2)] == [{2: 6}, {2: 6}, {}]
+    assert [reports[peer].steps for peer in (0, 1, 2)] == [6, 6, 6]
+    (page,) = (tmp_path / "store").rglob("report.html")
+    assert "did not count: peer 2 in 6 rounds" in page.read_text()

@@ -134,7 +134,7 @@ def _method(job: JobFile) -> tuple[MethodCard, MethodSettings]:
         hint = nearest(job.method.type, sorted(METHODS))
         raise ConfigError(f"method.type {job.method.type!r} is not known; {hint}")
     settings = parse(card.load_settings(), job.method.settings, "method.settings")
-    fault = settings.fault(job.num_peers)
+    fault = settings.fault(job.num_peers) or settings.fault_of_few(job.min_peers)
     if fault is not None:
         raise ConfigError(f"method.settings.{fault}")
     return card, settings

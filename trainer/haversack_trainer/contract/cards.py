@@ -71,6 +71,10 @@ class MethodSettings(Frozen):
         """What these settings make of the method's ``usual`` memory."""
         return usual
 
+    def fault_of_few(self, min_peers: int) -> str | None:  # noqa: ARG002  # a method's own may ask
+        """As ``fault``, of a job that may come down to so many peers."""
+        return None
+
     def fault(self, num_peers: int) -> str | None:  # noqa: ARG002  # a method's own may ask
         """What is wrong with these settings for a job of so many peers, where no check can say it: a sentence
         that begins with the field."""

@@ -12,6 +12,11 @@ from .records import OPERATOR
 
 MAX_COUNT = 2**52
 MAX_REMARK = 400
+MAX_NAMED = 1024
+MODELLED = "modelled_bytes"
+"""Name of a round's figure: bytes of all payloads by the method's formula, of the numbers alone."""
+REFUSED = "refused_peer_"
+"""Before a peer's number: the name of a round's figure that says that what the peer sent did not count."""
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 """Exact as a float, and a thousand of them still add up in an int64."""
 
@@ -33,12 +38,18 @@ class PeerReport(Frozen):
     state: PeerState = PeerState.STARTING
     round: Count = 0
     loss: float | None = None
+    steps: Count = 0
+    """Optimizer steps."""
     samples: Count = 0
     nonfinite_steps: Count = 0
     micro_batch_size: int = Field(default=1, ge=1, le=2**31 - 1)
     bytes_sent: Count = 0
     bytes_received: Count = 0
     seconds_per_round: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    refused: dict[Annotated[int, Field(ge=0, lt=OPERATOR)], Count] = Field(
+        default_factory=dict, max_length=MAX_NAMED
+    )
+    """By peer, in how many rounds this process found what it sent to be unsound."""
     epsilon: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Differential privacy that its records have spent, where the method protects them."""
     remark: str = Field(default="", max_length=MAX_REMARK)

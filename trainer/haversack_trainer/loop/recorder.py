@@ -8,7 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from haversack_trainer.contract.report import MAX_REMARK, PeerReport, PeerState, RunProgress
+from haversack_trainer.contract.report import (
+    MAX_REMARK,
+    REFUSED,
+    PeerReport,
+    PeerState,
+    RunProgress,
+)
 from haversack_trainer.exchange.base import Exchange
 from haversack_trainer.exchange.log import RunState
 from haversack_trainer.method import StepResult
@@ -70,6 +76,7 @@ class Recorder:
                 "loss": step.loss if math.isfinite(step.loss) else None,
                 "epsilon": step.metrics.get("epsilon", self.word.epsilon),
                 "remark": step.remark[:MAX_REMARK] or self.word.remark,
+                "steps": self.word.steps + step.num_steps,
                 "samples": self.word.samples + step.num_samples,
                 "nonfinite_steps": self.word.nonfinite_steps + step.num_nonfinite_steps,
             }
@@ -80,7 +87,12 @@ class Recorder:
     def closed(self, blob_bytes: int, metrics: Mapping[str, float]) -> None:
         """The round is closed and taken in."""
         seconds = self.clock() - self._began
-        self.word = self.word.model_copy(update={"seconds_per_round": seconds})
+        refused = dict(self.word.refused)
+        for name, count in metrics.items():
+            if name.startswith(REFUSED):
+                peer = int(name.removeprefix(REFUSED))
+                refused[peer] = refused.get(peer, 0) + int(count)
+        self.word = self.word.model_copy(update={"seconds_per_round": seconds, "refused": refused})
         self.beat()
         timing = self.exchange.timing
         self._tell(

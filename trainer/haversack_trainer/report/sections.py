@@ -21,7 +21,7 @@ from .charts import (
     traffic_chart,
     verdict_chart,
 )
-from .story import Story, mean_loss, thinned
+from .story import Point, Story, best_and_last, mean_loss, thinned
 from .svg import element, plain
 from .units import counted, duration, size
 
@@ -59,11 +59,32 @@ def loss_section(story: Story) -> str:
     ]
     return card(
         "Loss",
-        "Training loss of each peer on its own data, and of their consensus on held-out samples.",
+        "Training loss of each peer on its own data, and of their consensus on held-out samples."
+        f"{_scores(story)}",
         _legend(peers, held_out=bool(story.held_out)),
         loss_chart(story),
         table=table_of(("round", *columns), rows),
     )
+
+
+def _scores(story: Story) -> str:
+    """Both are told: the best round was chosen on the held-out samples, so it flatters."""
+    loss = best_and_last(story.held_out, most=False)
+    accuracy = best_and_last(story.accuracy, most=True)
+    told = []
+    if loss:
+        told.append(
+            f" Held-out loss: {_after(loss[0], '.4f')} at best, {_after(loss[1], '.4f')} at last."
+        )
+    if accuracy:
+        told.append(
+            f" Accuracy: {_after(accuracy[0], '.1%')} at best, {_after(accuracy[1], '.1%')} at last."
+        )
+    return "".join(told)
+
+
+def _after(point: Point, form: str) -> str:
+    return f"{point[1]:{form}} after round {point[0]}"
 
 
 def traffic_section(story: Story) -> str:
@@ -75,10 +96,17 @@ def traffic_section(story: Story) -> str:
     return card(
         "Traffic",
         f"{size(story.traffic_bytes)} in {counted(len(story.traffic), 'round')}, {size(mean)} a round, "
-        f"all peers together.{_exchanged(story)}",
+        f"all peers together.{_modelled(story)}{_exchanged(story)}",
         traffic_chart(story),
         table=table_of(("round", "bytes"), rows),
     )
+
+
+def _modelled(story: Story) -> str:
+    """What is beyond the formula are headers, digests, and what is said in the log."""
+    if not story.modelled_bytes:
+        return ""
+    return f" By the method's formula, of the numbers alone: {size(story.modelled_bytes)}."
 
 
 def _exchanged(story: Story) -> str:
@@ -121,6 +149,7 @@ def placement_section(progress: RunProgress) -> str:
         "state",
         "attempt",
         "micro-batch",
+        "steps",
         "samples",
         "s / round",
         "sent",
@@ -129,8 +158,18 @@ def placement_section(progress: RunProgress) -> str:
     rows = [_placed(peer) for peer in sorted(progress.peers, key=lambda peer: peer.peer)]
     if not rows:
         return card("Placement", "No peer has reported.", wide=True)
-    text = f"Each peer's latest report.{_privacy(progress)}"
+    text = f"Each peer's latest report.{_privacy(progress)}{_refused(progress)}"
     return card("Placement", text, table_of(heads, rows), wide=True)
+
+
+def _refused(progress: RunProgress) -> str:
+    """Most rounds in which some peer found another one's payload unsound: in gossip only neighbours see it."""
+    most: dict[int, int] = {}
+    for report in progress.peers:
+        for peer, count in report.refused.items():
+            most[peer] = max(count, most.get(peer, 0))
+    told = ", ".join(f"peer {peer} in {counted(most[peer], 'round')}" for peer in sorted(most))
+    return f" What it sent was unsound and did not count: {told}." if told else ""
 
 
 def _privacy(progress: RunProgress) -> str:
@@ -159,6 +198,7 @@ def _placed(peer: PeerReport) -> tuple[Any, ...]:
         peer.state.value + bad,
         peer.attempt + 1,
         peer.micro_batch_size,
+        f"{peer.steps:,}",
         f"{peer.samples:,}",
         pace,
         size(peer.bytes_sent),

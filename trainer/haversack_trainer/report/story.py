@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from haversack_trainer.contract.report import MODELLED
+
 from .events import Decided, Evaluated, Event, PeerJoined, PeerLeft, RoundClosed, RunStarted
 
 Point = tuple[int, float]
@@ -32,6 +34,8 @@ class Story:
     accuracy: list[Point] = field(default_factory=list)
     traffic: list[Point] = field(default_factory=list)
     """Payload bytes of all peers."""
+    modelled_bytes: float = 0.0
+    """Of the rounds of which a method told it."""
     exchange_seconds: float = 0.0
     """Of all rounds that were timed."""
     waited_seconds: float = 0.0
@@ -104,6 +108,7 @@ def tell(events: Iterable[Event]) -> Story:
 
 def _add_round(story: Story, event: RoundClosed) -> None:
     story.traffic.append((event.round, float(event.payload_bytes)))
+    story.modelled_bytes += event.metrics.get(MODELLED) or 0.0
     if event.exchange_seconds is not None and event.waited_seconds is not None:
         story.exchange_seconds += event.exchange_seconds
         story.waited_seconds += event.waited_seconds
@@ -125,6 +130,14 @@ def _add_evaluation(story: Story, event: Evaluated) -> None:
         story.held_out.append((found.round, found.loss))
         if found.accuracy is not None:
             story.accuracy.append((found.round, found.accuracy))
+
+
+def best_and_last(points: Sequence[Point], *, most: bool) -> tuple[Point, Point] | None:
+    """The best point (the earliest of equals), and the last; None where there are none."""
+    if not points:
+        return None
+    best = (max if most else min)(points, key=lambda point: point[1])
+    return best, points[-1]
 
 
 def mean_loss(story: Story) -> list[Point]:

@@ -26,7 +26,8 @@ from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.exchange.quantised import QuantisedLayout
 from haversack_trainer.method import Fetch
 
-from .wire import Packed, Taken, usable
+from .settings import Codec, Settings
+from .wire import Packed, Taken, Unusable, Whole, Wire, readable, usable
 
 MAX_CHAIN: Final = 15
 """Messages that build on a state. Who starts without a copy reads as many of each peer."""
@@ -71,14 +72,13 @@ class Quantised:
         known = self._copies
         open_ = [j for j in near if j in known or (kinds[j] <= 0 and kinds[me] <= 0)]
         blobs = {me: self._sent} | {peer: fetch(closed, peer) for peer in open_}
-        self._copies = {
-            peer: self._decoded(blob, kinds[peer], known.get(peer), peer)
-            for peer, blob in blobs.items()
-        }
+        self._copies, refused = readable(
+            blobs, lambda peer: self._decoded(blobs[peer], kinds[peer], known.get(peer), peer)
+        )
         self._num_before = max(kinds[me], 0)
-        self._lacks_copies = len(open_) < len(near)
+        self._lacks_copies = len(self._copies) <= len(near)
         self._remember(closed)
-        return Taken(dict(self._copies), frozenset(near) - frozenset(open_))
+        return Taken(dict(self._copies), frozenset(near) - frozenset(open_), refused)
 
     def miss(self, closed: ClosedRound) -> None:
         self._copies = {}
@@ -118,5 +118,16 @@ class Quantised:
                 return self._fine.decode(blob)
             change = self._coarse.decode(blob)
         if copy is None:
-            raise ExchangeError(f"peer {peer} published a change of a state that nobody has seen")
+            raise Unusable(f"peer {peer} published a change of a state that nobody has seen")
         return {name: copy[name] + values for name, values in change.items()}
+
+
+def wire_of(settings: Settings, peer: int, seed: int, layout: Layout) -> Wire:
+    """As the settings' codec says."""
+    match settings.codec:
+        case Codec.FLOAT32:
+            return Whole(layout)
+        case Codec.INT8:
+            return Quantised(layout, 8, peer, seed, chained=settings.is_chained)
+        case Codec.INT4:
+            return Quantised(layout, 4, peer, seed, chained=settings.is_chained)

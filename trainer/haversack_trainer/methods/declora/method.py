@@ -21,24 +21,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from haversack_trainer.contract.report import MODELLED
 from haversack_trainer.exchange.base import Outgoing, Swap
 from haversack_trainer.exchange.codec import Layout, State
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.exchange.topology import Topology
 from haversack_trainer.method import Batches, CannotCatchUp, Fetch, StepResult, Trainee, Unsuited
 from haversack_trainer.privacy.guard import Guard
+from haversack_trainer.robust.soundness import tally
 
 from .auto import Standing, choose, has_moved, moved_before
-from .choco import MAX_CHAIN, Quantised
+from .choco import MAX_CHAIN, wire_of
 from .mixers import Mixer, mixer_of
 from .mixers.alternating import phase_rounds
 from .mixers.base import Mixed, pairs
 from .mixing import disagreement, open_shares, towards
 from .network import mixing, network
-from .settings import RHO_PERCENT, Codec, Graph, MixerKind, Settings
+from .settings import RHO_PERCENT, Graph, MixerKind, Settings
 from .survey import Clock, Stopwatch, Survey
+from .taking import combined, mean, num_bytes, of_sound, sound
 from .training import Gradients, LocalTraining, WholeBatch
-from .wire import Taken, Whole, Wire, whole
+from .wire import Taken, readable, whole
 from .word import Word, words
 
 
@@ -66,8 +69,9 @@ class DecLora:
         )
         self._state = self._read()
         self._check_factors(field)
-        self._wire = _wire(settings, peer, seed, Layout.of(self._sent()))
+        self._wire = wire_of(settings, peer, seed, Layout.of(self._sent()))
         self._guard = Guard(settings.privacy) if settings.privacy else None
+        self._spread = self._guard.deviation if self._guard else 1.0
         self._valid = True
         self._round = 0
         self._standing = Standing()
@@ -93,13 +97,14 @@ class DecLora:
 
     def _private_step(self, guard: Guard, round: int) -> StepResult:
         """Neither losses nor whether steps were finite are told. A peer that may not train goes on mixing."""
-        num_samples = 0
+        num_samples = num_steps = 0
         if guard.begins(round):
+            num_steps = self._settings.local_steps
             state, before = self._state, self._sent()
             num_samples = self._training.run(round, self._frozen(round)).num_samples
             self._state = self._read()
             self._adopt(state | guard.protected(before, self._sent()))
-        return StepResult(math.nan, num_samples, metrics=guard.told, ending=guard.ending)
+        return StepResult(math.nan, num_samples, 0, num_steps, guard.told, ending=guard.ending)
 
     def outgoing(self) -> Outgoing:
         wants_all = self._settings.graph in (Graph.COMPLETE, Graph.STAR)
@@ -131,7 +136,8 @@ class DecLora:
             graph, watch = self._network(said, closed.round), Stopwatch(self._clock, fetch)
             taken = self._taken(closed, watch.fetch, graph.neighbours(me))
             self._links = watch.seconds
-            seen = disagreement(taken.states)
+            taken = sound(taken, me, self._spread)
+            seen = disagreement(taken.states) | tally(taken.refused)
             rho = mixing(self._settings, graph)
             self._mix(me, graph, taken, self._mixer(rho, moved=moved_before(said)))
         else:
@@ -139,7 +145,11 @@ class DecLora:
             self._wire.miss(closed)
             seen = disagreement({me: self._sent()})
         self._learn(said, closed.round, seen["product_bias_percent"] / 100)
-        return seen | self._in_force()
+        return (
+            seen
+            | self._in_force()
+            | {MODELLED: len(said) * num_bytes(self._sent(), self._settings.codec)}
+        )
 
     def _words(self, closed: ClosedRound) -> dict[int, Word]:
         return words(closed, self._settings.max_staleness or 0)
@@ -148,16 +158,19 @@ class DecLora:
         if self._settings.max_staleness is None:
             return self._wire.take(closed, self._peer, fetch, near)
         # As published, this peer's own state, too: it may have moved on, and both ends of an edge go by the same two.
-        return Taken({peer: self._wire.read(closed, peer, fetch) for peer in (self._peer, *near)})
+        own = self._wire.read(closed, self._peer, fetch)
+        others, refused = readable(near, lambda peer: self._wire.read(closed, peer, fetch))
+        return Taken({self._peer: own, **others}, refused=refused)
 
     def _mix(self, me: int, graph: Topology, taken: Taken, mixer: Mixer) -> None:
         shares = open_shares(graph, me, taken.shut)
         own, sent = self._sent(), taken.states[me]
         gain = self._wire.gain if self._settings.max_staleness is None else 1.0
+        robust = self._settings.robust
         if mixer.is_linear and gain is not None:
-            mixed = towards(own, sent, mixer.combine(shares, taken.states, me), gain)
+            mixed = towards(own, sent, combined(robust, mixer, shares, taken.states, me), gain)
         else:
-            mixed = mixer.combine(shares, taken.states | {me: own}, me)
+            mixed = combined(robust, mixer, shares, taken.states | {me: own}, me)
         self._adopt(self._state | mixed)
         if not mixer.keeps_coordinates:
             self._training.restart()
@@ -226,11 +239,13 @@ class DecLora:
         if not said:
             raise CannotCatchUp(f"no peer had a finite state in round {closed.round}")
         with whole(closed):
-            states = {peer: self._wire.read(closed, peer, fetch) for peer in said}
-        graph = self._network(said, closed.round)
-        shares = {peer: graph.share(peer) for peer in graph.peers}
+            states, _ = readable(said, lambda peer: self._wire.read(closed, peer, fetch))
+        graph, like = self._network(said, closed.round), self._sent()
         mixer = self._mixer(mixing(self._settings, graph), moved=moved_before(said))
-        return self._state | mixer.combine(shares, states, min(shares))
+        found = mean(self._settings.robust, mixer, graph, of_sound(states, like, self._spread))
+        if found is None:
+            raise CannotCatchUp(f"no peer had a sound state in round {closed.round}")
+        return self._state | found
 
     def _check_factors(self, field: str) -> None:
         kind = self._settings.mixer
@@ -264,16 +279,6 @@ class DecLora:
         if self._guard is not None:
             self._guard.load(state.get("spent"))
         self._wire.forget()
-
-
-def _wire(settings: Settings, peer: int, seed: int, layout: Layout) -> Wire:
-    match settings.codec:
-        case Codec.FLOAT32:
-            return Whole(layout)
-        case Codec.INT8:
-            return Quantised(layout, 8, peer, seed, chained=settings.is_chained)
-        case Codec.INT4:
-            return Quantised(layout, 4, peer, seed, chained=settings.is_chained)
 
 
 def _tensors(state: State) -> dict[str, Tensor]:

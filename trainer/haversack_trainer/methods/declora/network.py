@@ -12,6 +12,16 @@ from .survey import probing
 from .word import Word
 
 
+def least_neighbourhood(settings: Settings, num_peers: int) -> int:
+    """Peers in the smallest neighbourhood, its own included, of a graph over so many; with listed edges, over those
+    that they name."""
+    if settings.graph is Graph.EDGES:
+        num_peers = 1 + max(max(pair) for pair in settings.edge_pairs)
+    said = dict.fromkeys(range(num_peers), Word())
+    adjacency = network(settings, 0, said, 0).adjacency
+    return 1 + int(adjacency.sum(axis=1).min())
+
+
 def network(settings: Settings, seed: int, words: Mapping[int, Word], round: int) -> Topology:
     """Graph and weights of a round; ``words`` are those of its peers. Raises ``TopologyError``.
 

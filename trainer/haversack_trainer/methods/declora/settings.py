@@ -10,8 +10,12 @@ from pydantic import Field
 
 from haversack_trainer.contract.base import Check, Decimal
 from haversack_trainer.contract.cards import MethodSettings
-from haversack_trainer.contract.privacy import PRIVACY_CHECKS, DeltaPrivacy
+from haversack_trainer.contract.privacy import DeltaPrivacy
 from haversack_trainer.contract.records import MAX_LATE_ROUNDS
+from haversack_trainer.contract.robust import Robust
+from haversack_trainer.contract.robust import fault as fault_of_robust
+
+from .defences import DEFENCE_CHECKS
 
 EDGE_PERCENT: Final = 50
 DEGREE: Final = 4
@@ -113,14 +117,7 @@ class Settings(MethodSettings):
             "maxStaleness: a state that has moved on is mixed by differences, but DeCAF and FedRot change "
             "coordinates; remove it or change the mixer",
         ),
-        Check(
-            "!has(self.privacy) || self.mixer in ['FFA', 'Auto']",
-            lambda settings: (
-                settings.privacy is None or settings.mixer in (MixerKind.FFA, MixerKind.AUTO)
-            ),
-            "privacy: noise on both factors would be multiplied with itself; write mixer FFA, which trains B only",
-        ),
-        *PRIVACY_CHECKS,
+        *DEFENCE_CHECKS,
     )
 
     local_steps: int = Field(
@@ -219,6 +216,11 @@ class Settings(MethodSettings):
         description="Clip what a round changes and add noise, so that what is published tells little of all of a "
         "peer's data together. Needs mixer FFA; Auto is FFA then. Off if absent.",
     )
+    robust: Robust | None = Field(
+        default=None,
+        description="A peer and its neighbours are averaged so that some of them may be wrong. The mean over the peers "
+        "is then no longer preserved. Off if absent.",
+    )
 
     @property
     def is_chained(self) -> bool:
@@ -243,6 +245,19 @@ class Settings(MethodSettings):
         from haversack_trainer.privacy.account import fault
 
         return self._fault_of_edges(num_peers) or fault(self.privacy)
+
+    def fault_of_few(self, min_peers: int) -> str | None:
+        if self.robust is None:
+            return None
+        # Not at the top: NumPy is too heavy for commands that only look.
+        from .network import least_neighbourhood
+
+        where = (
+            "minPeers leaves"
+            if self.graph is not Graph.EDGES
+            else "edges gives a peer and its neighbours"
+        )
+        return fault_of_robust(self.robust, least_neighbourhood(self, min_peers), where)
 
     def _fault_of_edges(self, num_peers: int) -> str | None:
         """What is wrong with the listed graph over so many peers."""

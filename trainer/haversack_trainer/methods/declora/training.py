@@ -112,6 +112,7 @@ class LocalTraining:
             loss=sum(finite) / len(finite) if finite else math.nan,
             num_samples=num_samples,
             num_nonfinite_steps=len(losses) - len(finite),
+            num_steps=len(finite),
             metrics=self._gradients.figures(),
         )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -11,6 +12,12 @@ from haversack_trainer.exchange.base import Evicted, ExchangeError, Stopped
 from haversack_trainer.exchange.codec import CodecError, Layout, State
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.method import CannotCatchUp, Fetch
+
+_logger = logging.getLogger(__name__)
+
+
+class Unusable(ExchangeError):
+    """What a peer published cannot be read as a state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,8 @@ class Taken:
     """This peer's own, and that of each neighbour it can mix with."""
     shut: frozenset[int] = field(default_factory=frozenset)
     """Neighbours it cannot mix with in this round, nor they with it."""
+    refused: frozenset[int] = field(default_factory=frozenset)
+    """Neighbours whose bytes were unusable."""
 
 
 class Wire(Protocol):
@@ -68,8 +77,8 @@ class Whole:
         return Packed(self._layout.encode(state))
 
     def take(self, closed: ClosedRound, me: int, fetch: Fetch, neighbours: Iterable[int]) -> Taken:
-        others = {peer: self.read(closed, peer, fetch) for peer in neighbours}
-        return Taken({me: self._sent, **others})
+        others, refused = readable(neighbours, lambda peer: self.read(closed, peer, fetch))
+        return Taken({me: self._sent, **others}, refused=refused)
 
     def miss(self, closed: ClosedRound) -> None:
         """Nothing hangs on it."""
@@ -80,6 +89,21 @@ class Whole:
 
     def forget(self) -> None:
         """Nothing hangs on it."""
+
+
+def readable(
+    peers: Iterable[int], read: Callable[[int], State]
+) -> tuple[dict[int, State], frozenset[int]]:
+    """The states that can be read, and whose cannot."""
+    states: dict[int, State] = {}
+    refused = set()
+    for peer in peers:
+        try:
+            states[peer] = read(peer)
+        except Unusable as error:
+            _logger.warning("%s", error)
+            refused.add(peer)
+    return states, frozenset(refused)
 
 
 @contextmanager
@@ -95,8 +119,8 @@ def whole(closed: ClosedRound) -> Iterator[None]:
 
 @contextmanager
 def usable(peer: int) -> Iterator[None]:
-    """``CodecError`` becomes an ``ExchangeError`` that names the peer."""
+    """``CodecError`` becomes ``Unusable``, which names the peer."""
     try:
         yield
     except CodecError as error:
-        raise ExchangeError(f"the state that peer {peer} published is unusable: {error}") from error
+        raise Unusable(f"the state that peer {peer} published is unusable: {error}") from error

@@ -58,7 +58,9 @@ def words(closed: ClosedRound, max_staleness: int = 0) -> dict[int, Word]:
         late = closed.newest_late(peer)
         if late is not None and closed.round - late.round <= max_staleness:
             said[peer] = late.payload
-    return {peer: _read(said[peer]) for peer in sorted(said) if said[peer].body}
+    return {
+        peer: _read(said[peer]) for peer in sorted(said) if len(said[peer].body) >= DIGEST_BYTES
+    }
 
 
 def _read(payload: Payload) -> Word:

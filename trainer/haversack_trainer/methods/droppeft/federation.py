@@ -15,7 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from haversack_trainer.contract.robust import Robust
+from haversack_trainer.contract.weights import FLOAT_BYTES
 from haversack_trainer.exchange.codec import State
+from haversack_trainer.robust.rules import average
 
 from .settings import Weighting
 from .word import Word
@@ -69,6 +72,12 @@ class Contribution:
     """Its sent tensors."""
 
 
+def num_bytes(contribution: Contribution) -> int:
+    """On the wire by the formula: the sent layers' and the head's numbers in fp32, and which layers they are."""
+    numbers = sum(values.size for values in contribution.state.values())
+    return FLOAT_BYTES * numbers + -(-len(contribution.word.shared) // 8)
+
+
 def weight(word: Word, layer: int | None, weighting: Weighting) -> float:
     """Of one peer's layer; the head (None) runs in every step."""
     if layer is None or weighting is Weighting.SAMPLES:
@@ -81,9 +90,31 @@ def aggregate(
     contributions: Mapping[int, Contribution],
     parts: Parts,
     weighting: Weighting,
+    robust: Robust | None = None,
 ) -> Tensors:
     """The shared state after a round."""
+    if robust is not None:
+        return {**before, **_robust(contributions, parts, robust)}
     return {name: _mean(name, before, contributions, parts, weighting) for name in before}
+
+
+def renewed(
+    contributions: Mapping[int, Contribution], parts: Parts, robust: Robust | None
+) -> frozenset[str]:
+    """Tensors that a round's average changes, from whatever they were."""
+    if robust is not None:
+        return frozenset(_robust(contributions, parts, robust))
+    return frozenset(name for each in contributions.values() for name in each.state)
+
+
+def _robust(contributions: Mapping[int, Contribution], parts: Parts, robust: Robust) -> Tensors:
+    """By layer, the head by itself: what lies in one layer is sent together."""
+    mixed: Tensors = {}
+    for layer in {parts.layer_of[name] for name in parts.travelling}:
+        names = sorted(name for name in parts.travelling if parts.layer_of[name] == layer)
+        states = [each.state for each in contributions.values() if each.state.keys() >= {*names}]
+        mixed |= average(robust, states, names) or {}
+    return mixed
 
 
 def _mean(

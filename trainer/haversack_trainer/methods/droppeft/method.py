@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from haversack_trainer.blocks import LayerExecutor
+from haversack_trainer.contract.report import MODELLED
 from haversack_trainer.exchange.base import Outgoing, Swap
 from haversack_trainer.exchange.codec import Layout
 from haversack_trainer.exchange.log import ClosedRound
@@ -30,12 +31,13 @@ from haversack_trainer.method import (
     Unsuited,
 )
 from haversack_trainer.privacy.guard import Guard
+from haversack_trainer.robust.soundness import tally
 
 from .configurator import Configurator
-from .federation import Contribution, Tensors, aggregate, cohort
+from .federation import Contribution, Tensors, aggregate, cohort, num_bytes, renewed
 from .ground import layers_of, parts_of, protected_of
 from .rates import Infeasible, Rates, shape_weights, water_fill
-from .reading import contributions, last_sent, trials
+from .reading import Reader, trials
 from .settings import Configurator as Choice
 from .settings import Reward, Settings, Share
 from .sharing import choose, smoothed
@@ -69,6 +71,8 @@ class DropPeft:
             settings, peer, seed, model, batches, executor=executor, parts=self._parts
         )
         self._guard = Guard(settings.privacy) if settings.privacy else None
+        spread = self._guard.deviation if self._guard else 1.0
+        self._reader = Reader(self._parts, spread, settings.robust)
         self._shared = self._read()
         self._members: tuple[int, ...] = ()
         self._mine: Contribution | None = None
@@ -94,17 +98,19 @@ class DropPeft:
             loss=sum(made) / len(made) if made else math.nan,
             num_samples=done.num_samples,
             num_nonfinite_steps=len(done.losses) - len(made),
+            num_steps=done.steps,
         )
 
     def _private_step(self, guard: Guard, round: int) -> StepResult:
         """What is told beside the tensors hangs on masks and settings, never on the data."""
-        num_samples = 0
+        num_samples = num_steps = 0
         if guard.begins(round):
             before = self._read()
             done, _ = self._train(round)
             self._depth, num_samples = done.mean_depth, done.num_planned_samples
             self._mine = self._blurred(guard, done, before)
-        return StepResult(math.nan, num_samples, metrics=guard.told, ending=guard.ending)
+            num_steps = self._settings.local_steps
+        return StepResult(math.nan, num_samples, 0, num_steps, guard.told, ending=guard.ending)
 
     def _blurred(self, guard: Guard, done: LocalRound, before: Tensors) -> Contribution:
         unknown = (0.0,) * self._parts.num_layers
@@ -157,9 +163,10 @@ class DropPeft:
         """Nothing: local steps begin at the averaged state."""
 
     def incoming(self, swap: Swap) -> dict[str, float]:
-        brought = contributions(
-            swap.closed, lambda _, peer: swap.fetch(peer), self._parts, self._shared
+        brought = self._reader.contributions(
+            swap.closed, lambda _, peer: swap.fetch(peer), self._shared
         )
+        published = {payload.peer for payload in swap.closed.payloads if payload.body}
         self._note(swap.closed)
         self._take_in(swap.closed, brought)
         return {
@@ -168,13 +175,14 @@ class DropPeft:
                 len(self._parts.adapted if self._share is None else self._share)
             ),
             "contributors": float(len(brought)),
-            "refused": float(_num_published(swap.closed) - len(brought)),
+            MODELLED: float(sum(num_bytes(each) for each in brought.values())),
+            **tally(published - brought.keys()),
         }
 
     def _take_in(self, closed: ClosedRound, brought: Mapping[int, Contribution]) -> None:
-        weighting = self._settings.weighting
-        self._shared = aggregate(self._shared, brought, self._parts, weighting)
-        self._stale -= {name for each in brought.values() for name in each.state}
+        weighting, robust = self._settings.weighting, self._settings.robust
+        self._shared = aggregate(self._shared, brought, self._parts, weighting, robust)
+        self._stale -= renewed(brought, self._parts, robust)
         self._members = tuple(sorted((*closed.members, *closed.missed)))
         self._install({**self._shared, **self._personal()})
 
@@ -206,7 +214,7 @@ class DropPeft:
         """Average the newest rounds again."""
         missed = list(history)
         try:
-            needed = last_sent(missed, fetch, self._parts, self._shared)
+            needed = self._reader.last_sent(missed, fetch, self._shared)
         except CannotCatchUp:
             self._stale = self._parts.travelling
             raise
@@ -281,10 +289,6 @@ class DropPeft:
 
 def _is_finite(state: Tensors) -> bool:
     return all(np.isfinite(values).all() for values in state.values())
-
-
-def _num_published(closed: ClosedRound) -> int:
-    return sum(bool(payload.body) for payload in closed.payloads)
 
 
 def _tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:

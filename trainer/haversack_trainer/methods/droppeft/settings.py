@@ -10,6 +10,8 @@ from pydantic import Field
 from haversack_trainer.contract.base import Check, Decimal
 from haversack_trainer.contract.cards import MethodSettings
 from haversack_trainer.contract.privacy import PRIVACY_CHECKS, DeltaPrivacy
+from haversack_trainer.contract.robust import Robust
+from haversack_trainer.contract.robust import fault as fault_of_robust
 
 from .kinds import Protect, Sampler, Shape
 
@@ -136,6 +138,11 @@ class Settings(MethodSettings):
         from haversack_trainer.privacy.account import fault
 
         return fault(self.privacy)
+
+    def fault_of_few(self, min_peers: int) -> str | None:
+        cohort = self.cohort_size or min_peers
+        where = "cohortSize leaves" if cohort < min_peers else "minPeers leaves"
+        return fault_of_robust(self.robust, min(cohort, min_peers), where)
 
     def active_layers(self, num_layers: int) -> int:
         """Under the drop rate, or the highest that the configurator may choose."""
@@ -280,4 +287,9 @@ class Settings(MethodSettings):
         default=None,
         description="Clip what a round changes and add noise, so that what is published tells little of all of a "
         "peer's data together. LoRA's A then stays as drawn, and only B is trained and sent. Off if absent.",
+    )
+    robust: Robust | None = Field(
+        default=None,
+        description="Each layer is averaged so that some of the peers may be wrong; peers then count the same, whatever "
+        "weighting says. A layer that too few peers sent stays as it is. Off if absent.",
     )

@@ -127,6 +127,7 @@ class FlexDeMo:
             loss=sum(finite) / len(finite) if finite else math.nan,
             num_samples=num_samples,
             num_nonfinite_steps=len(losses) - len(finite),
+            num_steps=len(finite),
         )
 
     def _is_taken(self, loss: float) -> bool:
@@ -262,7 +263,13 @@ class FlexDeMo:
         ahead = None
         if self._ahead:
             number, result = self._ahead
-            ahead = [number, result.loss, result.num_samples, result.num_nonfinite_steps]
+            ahead = [
+                number,
+                result.loss,
+                result.num_samples,
+                result.num_nonfinite_steps,
+                result.num_steps,
+            ]
         return {
             "round": self._round,
             "giver": self._giver,

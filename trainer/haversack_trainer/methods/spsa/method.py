@@ -82,6 +82,7 @@ class Spsa:
             return StepResult(
                 loss=math.nan,
                 num_samples=num_samples,
+                num_steps=1,
                 metrics=self._spent,
                 ending=self._budget.ending(self._uses(round + 2)),
             )
@@ -90,6 +91,7 @@ class Spsa:
             loss=sum(finite) / len(finite) if finite else math.nan,
             num_samples=num_samples,
             num_nonfinite_steps=len(losses) - len(finite),
+            num_steps=1,
         )
 
     def _published(self, slopes: Tensor) -> list[float]:

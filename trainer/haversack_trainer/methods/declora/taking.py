@@ -1,0 +1,67 @@
+"""What a peer makes of its neighbours' states: which count, and how they are averaged. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from haversack_trainer.contract.robust import Robust
+from haversack_trainer.exchange.codec import State
+from haversack_trainer.exchange.quantised import BLOCK
+from haversack_trainer.exchange.topology import Topology
+from haversack_trainer.robust.rules import average
+from haversack_trainer.robust.soundness import is_sound
+
+from .mixers.base import Mixed, Mixer
+from .settings import Codec
+from .wire import Taken
+
+SCALE_BITS: Final = 16
+
+
+def num_bytes(state: State, codec: Codec) -> float:
+    """On the wire by the formula: the numbers in the codec's bits, and a scale for each block of them."""
+    bits = {
+        Codec.FLOAT32: 32.0,
+        Codec.INT8: 8 + SCALE_BITS / BLOCK,
+        Codec.INT4: 4 + SCALE_BITS / BLOCK,
+    }
+    return sum(values.size for values in state.values()) * bits[codec] / 8
+
+
+def sound(taken: Taken, me: int, spread: float) -> Taken:
+    """Without the states that cannot be right: for ``me`` they are as if they had not come."""
+    like = taken.states[me]
+    states = of_sound(taken.states, like, spread) | {me: like}
+    refused = taken.refused | (taken.states.keys() - states.keys())
+    return Taken(states, taken.shut | refused, refused)
+
+
+def of_sound(states: Mapping[int, State], like: State, spread: float) -> dict[int, State]:
+    """Those that are beside ``like`` what a state may be."""
+    return {peer: state for peer, state in states.items() if is_sound(state, like, spread)}
+
+
+def mean(
+    robust: Robust | None, mixer: Mixer, graph: Topology, states: Mapping[int, State]
+) -> Mixed | None:
+    """Over all of a round's peers that are left: the run's adapter. None where nobody is."""
+    if not states:
+        return None
+    total = sum(graph.share(peer) for peer in states) if len(states) < len(graph.peers) else 1.0
+    shares = {peer: graph.share(peer) / total for peer in sorted(states)}
+    return combined(robust, mixer, shares, states, min(shares))
+
+
+def combined(
+    robust: Robust | None,
+    mixer: Mixer,
+    shares: Mapping[int, float],
+    states: Mapping[int, State],
+    me: int,
+) -> Mixed:
+    """By the mixer, or robustly; where too few are left for that, ``me`` keeps what it has."""
+    if robust is None:
+        return mixer.combine(shares, states, me)
+    among = [states[peer] for peer in sorted(shares)]
+    return average(robust, among, sorted(states[me])) or dict(states[me])
