@@ -30,6 +30,7 @@ from haversack_trainer.contract.weights import weights_of
 STEPS: Final = 5
 RANK: Final = 8
 SETTINGS: Final[dict[str, dict[str, Any]]] = {
+    "D2FT": {"microBatches": 1, "devices": [1], "gossip": {"localSteps": 1}},
     "DecLoRA": {"localSteps": 1},
     "DropPEFT": {"localSteps": 1},
     "FlexDeMo": {},

@@ -8,13 +8,14 @@ from typing import Any, Final
 _DROP: Final = "spec.method.dropPEFT"
 _LORA: Final = "spec.method.decLoRA"
 _FLEX: Final = "spec.method.flexDeMo"
+_D2FT: Final = "spec.method.d2FT"
 
 
 def _flex(scheme: str) -> Mapping[str, Any]:
     return {"spec.method.type": "FlexDeMo", f"{_FLEX}.scheme": scheme}
 
 
-METHOD_CONTEXTS: Final[dict[str, Mapping[str, Any]]] = {
+_CONTEXTS: Final[dict[str, Mapping[str, Any]]] = {
     "spec.method.spsa": {"spec.method.type": "SPSA"},
     "spec.method.auto": {"spec.method.type": "Auto"},
     "spec.method.auto.latencyMilliseconds": {
@@ -41,6 +42,19 @@ METHOD_CONTEXTS: Final[dict[str, Mapping[str, Any]]] = {
             ("pointsPerPass", "sharedBatch", True),
         )
     },
+    _D2FT: {"spec.method.type": "D2FT"},
+    f"{_D2FT}.slots": {
+        "spec.method.type": "D2FT",
+        f"{_D2FT}.solver": "Slots",
+        f"{_D2FT}.microBatches": 64,
+    },
+    f"{_D2FT}.slots.forwardOnly": {
+        "spec.method.type": "D2FT",
+        f"{_D2FT}.solver": "Slots",
+        f"{_D2FT}.microBatches": 64,
+        f"{_D2FT}.slots.full": 1,
+    },
+    f"{_D2FT}.fullShare": {"spec.method.type": "D2FT", f"{_D2FT}.solver": "TwoStage"},
     _DROP: {"spec.method.type": "DropPEFT"},
     **{
         f"{_DROP}.{field}": {
@@ -97,3 +111,18 @@ METHOD_CONTEXTS: Final[dict[str, Mapping[str, Any]]] = {
     },
     f"{_LORA}.edges[]": {f"{_LORA}.graph": "Edges", f"{_LORA}.edges": ["0-1"]},
 }
+
+
+def _inside(path: str) -> str:
+    return path.replace(_LORA, f"{_D2FT}.gossip")
+
+
+_IN_D2FT: Final[dict[str, Mapping[str, Any]]] = {
+    _inside(path): {
+        "spec.method.type": "D2FT",
+        **{_inside(other): value for other, value in edits.items() if _LORA in other},
+    }
+    for path, edits in _CONTEXTS.items()
+    if path.startswith(_LORA)
+}
+METHOD_CONTEXTS: Final = {**_CONTEXTS, **_IN_D2FT}

@@ -13,6 +13,7 @@ from admin_client import Answer
 from auto_cases import AUTO_CASES
 from control_plane import ControlPlane
 from crd_bounds import Bound, a_value, bounds
+from d2ft_cases import D2FT_CASES
 from dataset_cases import DATASET_CASES
 from job_cases import BASE, RULE_CASES, Case, bound_cases, edited, job_schema, put
 from method_cases import METHOD_CASES
@@ -33,6 +34,7 @@ ALL_RULE_CASES = (
     *DATASET_CASES,
     *METHOD_CASES,
     *AUTO_CASES,
+    *D2FT_CASES,
     *POOL_CASES,
 )
 DRY = "dryRun=All&fieldValidation=Strict"

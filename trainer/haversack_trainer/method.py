@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from haversack_trainer.contract.adapter import AdapterSpec
 from haversack_trainer.contract.cards import MethodCard
 from haversack_trainer.contract.membership import Ending
+from haversack_trainer.data.batches import Piece
 from haversack_trainer.exchange.base import Outgoing, Swap
 from haversack_trainer.exchange.log import ClosedRound
 
@@ -73,6 +74,13 @@ class Batches(Protocol):
     def micro_batches(self, step: int) -> Sequence[Any]:
         """The batch of a step, counted from the run's start, cut into pieces that fit in memory. Each
         has ``num_samples``. A pure function of (seed, peer, step)."""
+
+
+class PiecewiseBatches(Batches, Protocol):
+    """Data of which a method decides itself into how many pieces a step is cut."""
+
+    def pieces(self, step: int, count: int) -> Sequence[Piece]:
+        """The batch of a step in ``count`` pieces, equal up to a sample. A pure function of (seed, peer, step)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from address_cases import ADDRESS_CASES
 from auto_cases import AUTO_CASES
+from d2ft_cases import D2FT_CASES
 from dataset_cases import DATASET_CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,6 +30,7 @@ CASES = [
     *DATASET_CASES,
     *METHOD_CASES,
     *AUTO_CASES,
+    *D2FT_CASES,
     *POOL_CASES,
     *bound_cases(),
 ]
@@ -51,10 +53,10 @@ def test_one_side_of_each_rule_and_bound_is_accepted(case: Case) -> None:
         ({"spec.trainin": {}}, "spec.trainin: there is no such field; did you mean training?"),
         ({"spec.training.rounds": 0}, "spec.training.rounds: must be at least 1, is 0"),
         ({"spec.model": {"uri": "hf://a/b"}}, "spec.model.task: is missing; it says: What the"),
-        ({"spec.method.type": "Fed"}, "spec.method.type: there is no method 'Fed'; write DecLoRA"),
+        ({"spec.method.type": "Fed"}, "spec.method.type: there is no method 'Fed'; write D2FT"),
         (
             {"spec.method": {}},
-            "spec.method.type: is missing; write DecLoRA or DropPEFT or FlexDeMo or SPSA",
+            "spec.method.type: is missing; write D2FT or DecLoRA or DropPEFT or FlexDeMo or SPSA",
         ),
         ({"spec.method.type": ["SPSA"]}, "spec.method.type: there is no method ['SPSA']"),
         ({"spec.method.decLoRA": {"step": 3}}, "spec.method.decLoRA.step: there is no such field"),

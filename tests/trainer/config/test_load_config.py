@@ -158,7 +158,7 @@ def test_a_missing_job_file_is_named(tmp_path: Path) -> None:
     ("path", "value", "words"),
     [
         ("method.type", "DecLora", ["method.type 'DecLora' is not known", "did you mean DecLoRA?"]),
-        ("method.type", "XYZ", ["known are DecLoRA, DropPEFT, FlexDeMo, SPSA"]),
+        ("method.type", "XYZ", ["known are D2FT, DecLoRA, DropPEFT, FlexDeMo, SPSA"]),
         (
             "method.settings",
             {"localStep": 3},

@@ -102,3 +102,20 @@ def test_the_processes_of_a_pod_share_a_step_out(
     ]
     assert sorted(seen) == sorted(of((0, 1)).indices(step))
     assert all(len(batch.tensors["index"]) for share in shares for batch in share)
+
+
+@settings(deadline=None)
+@given(parts, st.integers(1, 20), st.integers(1, 8), st.integers(1, 5), st.integers(0, 3))
+def test_a_step_in_pieces_is_the_same_step(
+    part: list[int], size: int, micro: int, count: int, step: int
+) -> None:
+    source = batches(part, size, micro)
+    pieces = source.pieces(step, count)
+    assert len(pieces) == count
+    lengths = [len(piece.records) for piece in pieces]
+    assert max(lengths) - min(lengths) <= 1
+    seen = [[int(i) for batch in piece.batches for i in batch.tensors["index"]] for piece in pieces]
+    assert [i for piece in seen for i in piece] == source.indices(step).tolist()
+    # Records are places in the part, the same ones in every step.
+    assert [[sorted(part)[r] for r in piece.records] for piece in pieces] == seen
+    assert all(batch.num_samples <= micro for piece in pieces for batch in piece.batches)

@@ -79,6 +79,19 @@ def test_ffa_sends_half_and_dropped_layers_are_neither_computed_nor_sent() -> No
     assert low.steps == 6
 
 
+def test_d2ft_computes_by_its_budget_and_sends_as_dec_lora() -> None:
+    gossip: dict[str, Any] = {"graph": "Complete", "localSteps": 10, "codec": "Int8"}
+    plain = a_round("DecLoRA", **gossip)
+    found = a_round("D2FT", gossip=gossip, budget="0.5", refreshSteps=0)
+    assert found == replace(plain, steps=5.0)
+    slots: dict[str, Any] = {"solver": "Slots", "slots": {"full": 3, "forwardOnly": 1}}
+    scored = {**slots, "refreshSteps": 10}
+    assert a_round("D2FT", gossip=gossip, **scored).steps == pytest.approx(8)
+    full = replace(WORK, forwards_of_a_step=3.0)
+    steps = a_round("D2FT", full, gossip=gossip, **scored).steps
+    assert steps == pytest.approx(10 * (2 / 3 + 0.1))
+
+
 @pytest.mark.parametrize(
     ("graph", "num_peers", "degree"),
     [

@@ -97,7 +97,7 @@ class MethodCard:
     settings: str
     """``module:class`` of its ``Settings``. That module imports no torch."""
     factory: str
-    """``module:class`` of the method itself."""
+    """``module:class`` of the method itself, or of a function that makes it."""
     needs_backward: bool
     memory: MemoryModel
     ring_edges: bool
@@ -136,7 +136,7 @@ class MethodCard:
         return _load(self.replica or "")
 
     def load_factory(self) -> Any:
-        """The class that implements ``method.Method``. Imports torch."""
+        """What makes a ``method.Method``. Imports torch."""
         return _load(self.factory)
 
 
@@ -150,6 +150,17 @@ _HOME: Final = "haversack_trainer.methods"
 METHODS: Final[dict[str, MethodCard]] = {
     card.type: card
     for card in (
+        MethodCard(
+            type="D2FT",
+            member="d2FT",
+            summary="Parts of each layer train, run forward only, or are skipped, by schedule; between peers, DecLoRA.",
+            settings=f"{_HOME}.d2ft.settings:Settings",
+            factory=f"{_HOME}.d2ft.method:d2ft",
+            needs_backward=True,
+            memory=MemoryModel(bytes_per_trainable=24, activation_factor=40, score_copies=4),
+            ring_edges=True,
+            forecast=f"{_HOME}.d2ft.forecast:Forecast",
+        ),
         MethodCard(
             type="DecLoRA",
             member="decLoRA",

@@ -7,9 +7,10 @@ of an epoch into the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,16 @@ class Batch:
 
     tensors: Mapping[str, torch.Tensor]
     num_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some samples of a step."""
+
+    records: Indices
+    """``[n]``, which of the peer's samples, counted from 0 in an order that never changes."""
+    batches: Sequence[Any]
+    """The same, in batches that fit in memory; each has ``num_samples``."""
 
 
 Encoder = Callable[[Samples, Indices], Batch]
@@ -49,6 +60,7 @@ class Batches:
         self._encoder = encoder
         self._samples = samples
         self._part = part
+        self._ordered = np.sort(part)
         self._batch_size = batch_size
         self._micro_batch_size = micro_batch_size
         self._seed = (seed, peer)
@@ -79,6 +91,20 @@ class Batches:
             if len(piece)
             else replace(self._encoder(self._samples, chosen[:1]), num_samples=0)
             for piece in cut
+        ]
+
+    def pieces(self, step: int, count: int) -> list[Piece]:
+        """The step's samples in ``count`` pieces, of which none has two samples more than another."""
+        chosen, size = self.indices(step), self._micro_batch_size
+        return [
+            Piece(
+                np.searchsorted(self._ordered, piece),
+                [
+                    self._encoder(self._samples, piece[start : start + size])
+                    for start in range(0, len(piece), size)
+                ],
+            )
+            for piece in np.array_split(chosen, count)
         ]
 
     def _permuted(self, epoch: int) -> Indices:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from haversack_trainer.data.batches import Piece
 from haversack_trainer.exchange.base import Stop, Stopped
-from haversack_trainer.method import Batches
+from haversack_trainer.method import Batches, PiecewiseBatches
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,22 @@ class AttendedBatches:
 
     def micro_batches(self, step: int) -> Sequence[Any]:
         """Raises ``Stopped`` once the process was asked to stop."""
+        self._begin()
+        return self.batches.micro_batches(step)
+
+    def _begin(self) -> None:
         if self.stop():
             raise Stopped("asked to stop")
         self.beat()
-        return self.batches.micro_batches(step)
+
+
+@dataclass(frozen=True, slots=True)
+class AttendedPieces(AttendedBatches):
+    """The same of ``PiecewiseBatches``."""
+
+    batches: PiecewiseBatches
+
+    def pieces(self, step: int, count: int) -> Sequence[Piece]:
+        """Raises ``Stopped`` once the process was asked to stop."""
+        self._begin()
+        return self.batches.pieces(step, count)

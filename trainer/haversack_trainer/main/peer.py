@@ -22,7 +22,7 @@ from haversack_trainer.exchange.direct import Direct
 from haversack_trainer.exchange.http import HttpExchange
 from haversack_trainer.loop import Peer, Seat
 from haversack_trainer.loop.archiving import Archiving
-from haversack_trainer.loop.attended import AttendedBatches
+from haversack_trainer.loop.attended import AttendedBatches, AttendedPieces
 from haversack_trainer.loop.chronicle import Chronicle
 from haversack_trainer.loop.entry import Entry
 from haversack_trainer.loop.finish import Finish
@@ -147,7 +147,7 @@ def _trained(
         return AttendedBatches(batches, stop, recorder.beat)
 
     if material.shards is None:
-        return material.model, make(attend(own))
+        return material.model, make(AttendedPieces(own, stop, recorder.beat))
     return lead(material.shards.world, material, make, own, attend)
 
 

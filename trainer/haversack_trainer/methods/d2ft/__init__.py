@@ -1,0 +1,1 @@
+"""D2FT: which parts of the model train on which micro-batch is scheduled; between peers, Dec-LoRA."""

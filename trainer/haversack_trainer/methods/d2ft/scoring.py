@@ -1,0 +1,89 @@
+"""How the model's groups are scored: what the losses of micro-batches say of them, and their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from haversack_trainer.blocks import GroupExecutor, Groups
+from haversack_trainer.blocks.scores import fisher, gated, magnitude
+from haversack_trainer.data.batches import Piece
+from haversack_trainer.method import LayeredTrainee
+
+from .kinds import BackwardScore, ForwardScore
+from .knapsack import Values
+from .settings import Settings
+
+LEAST_RHO: Final = 0.05
+LEAST_SECONDS: Final = 1e-9
+
+
+class Scorer:
+    """For one model; scores are ``[K]``."""
+
+    def __init__(self, settings: Settings, model: LayeredTrainee, executor: GroupExecutor) -> None:
+        self.executor, self._model = executor, model
+        self._gates_count = settings.backward_score is BackwardScore.GATE
+        self.kinds = {settings.forward_score.value} | (
+            {BackwardScore.GATE.value} if self._gates_count else set()
+        )
+        """Of the scores that differ between micro-batches."""
+        self.magnitudes: Values | None = None
+        """Where the backward score is one of the weights: those that the model came with."""
+        if not self._gates_count:
+            self.magnitudes = magnitude(self.groups).ravel()
+
+    @property
+    def groups(self) -> Groups:
+        return self.executor.groups
+
+    def score(self, piece: Piece) -> Mapping[str, Values]:
+        """By a forward and backward pass in which everything runs. Before and after it, nothing has a gradient."""
+        parameters = [parameter for _, parameter in self._model.trainables()]
+        num_samples = len(piece.records)
+        with gated(self.groups) as gates:
+            for batch in piece.batches:
+                loss: Tensor = self._model.loss(batch) * (batch.num_samples / num_samples)
+                loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        found: dict[str, Values] = {}
+        if ForwardScore.GATE in self.kinds:
+            found[ForwardScore.GATE] = gates.scores().ravel()
+        if ForwardScore.FISHER in self.kinds:
+            found[ForwardScore.FISHER] = fisher(self.groups).ravel()
+        for parameter in parameters:
+            parameter.grad = None
+        return found
+
+    @contextmanager
+    def listening(self, share: float) -> Iterator[dict[str, Values]]:
+        """What the passes in here tell by themselves, there when they are over: gate scores of what runs in full.
+        ``share``: what the loss was multiplied by."""
+        told: dict[str, Values] = {}
+        if ForwardScore.GATE not in self.kinds:
+            yield told
+            return
+        with gated(self.groups) as gates:
+            yield told
+        told[ForwardScore.GATE] = gates.scores().ravel() / share
+
+
+def measured_rho(model: LayeredTrainee, batch: Any, clock: Callable[[], float]) -> float:
+    """Seconds of a forward pass over those of a forward and backward pass; one of each goes before, to warm up."""
+    parameters = [parameter for _, parameter in model.trainables()]
+    forward = whole = 0.0
+    model.train(mode=True)
+    for _ in range(2):
+        begin = clock()
+        loss = model.loss(batch)
+        loss.item()  # waits for an accelerator
+        forward = clock() - begin
+        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        torch.stack([p.grad.sum() for p in parameters if p.grad is not None]).sum().item()
+        whole = clock() - begin
+        for parameter in parameters:
+            parameter.grad = None
+    return min(1.0, max(LEAST_RHO, forward / max(whole, LEAST_SECONDS)))
