@@ -49,6 +49,17 @@ class DeltaPrivacy(Privacy):
     )
 
 
+def fault_of_scores(settings: object, personal_percent: int | None) -> str | None:
+    """What is wrong with a method's ``settings`` where peers are to judge themselves on samples of their own: a
+    sentence that begins with the field."""
+    if personal_percent is None or getattr(settings, "privacy", None) is None:
+        return None
+    return (
+        "privacy: does not go with dataset.heldOut.personalPercent, by which a peer tells how good its model is on "
+        "samples of its own; remove one of them"
+    )
+
+
 def _of_privacy(cel: str, holds: Callable[[Any], bool], message: str) -> Check:
     return Check(
         f"!has(self.privacy) || ({cel})",
