@@ -56,10 +56,10 @@ SCHEMES: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 SEND_EVERYTHING: Final = {REFERENCE: 1, "full-sync sign-momentum": 1, "DiLoCo": SYNC_EVERY}
 """Once in so many steps."""
+MEASURED: Final = 3
 LEARNING_RATE: Final = "0.001"
-HIGHER: Final = "0.003"
+HIGHER: Final = "0.003"  # tried by the reference, and by what moves few weights a step or seldom
 TRIED_HIGHER: Final = (REFERENCE, "Random 1/16", "Striding 1/16", "DiLoCo")
-"""The reference, and what moves few weights a step or seldom."""
 
 
 def never() -> bool:
@@ -181,13 +181,8 @@ def over(link: Link) -> Iterator[Connect]:
         lines = stack.enter_context(relays(link, hub.port, NUM_NODES))
 
         def exchange(peer: int) -> Exchange:
-            made = HttpExchange(
-                f"https://127.0.0.1:{lines[peer].port}",
-                hub_name=HUB_NAME,
-                tls_dir=root / f"peer-{peer}",
-                run=RUN,
-                me=peer,
-            )
+            address, mine = f"https://127.0.0.1:{lines[peer].port}", root / f"peer-{peer}"
+            made = HttpExchange(address, hub_name=HUB_NAME, tls_dir=mine, run=RUN, me=peer)
             stack.callback(made.close)
             return made
 
@@ -196,9 +191,9 @@ def over(link: Link) -> Iterator[Connect]:
 
 def timing(settings: Mapping[str, Any], link: Link, device: torch.device) -> dict[str, Any]:
     """Seconds of a step over the line, and of its compute alone."""
-    warm_up, rounds = 1, 4
+    warm_up = 1
     with over(link) as connect:
-        nodes = nodes_of(settings, connect, device, rounds)
+        nodes = nodes_of(settings, connect, device, warm_up + MEASURED)
         run(nodes)
     slowest = [max(pair) for pair in zip(*(n.seconds[warm_up:] for n in nodes), strict=True)]
     local = [seconds for node in nodes for seconds in node.local_seconds[warm_up:]]
