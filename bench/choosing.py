@@ -2,8 +2,8 @@
 
 Four peers teach MiniLM to tell from a docstring which family of Python's standard library it comes from; classes are
 spread unevenly (Dirichlet 0.5). Each peer may compute as much as 28 plain steps of 16 samples do; with layers left out it takes
-more steps, with forward passes only a step counts half. A method is a process of its own, in which all peers take turns over a log in
-memory. Learning rates are the demo's and, for signs, a third of it; they were not searched for. ``--steps 2`` shows that it works.
+more steps, with forward passes only a step counts half. An arm is a process of its own, in which all peers take turns over a log in
+memory. Learning rates are the demo's and, for signs, a tenth of it; they were not searched for. ``--steps 2`` shows that it works.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from bench.figures import write
+from bench.figures import RESULTS, commit, write
 from bench.together import Scale, Stage
 from examples.demo import corpus
 
@@ -33,35 +33,44 @@ MIB: Final = 1024
 """ru_maxrss is in KiB."""
 
 
-ARMS: Final[dict[str, dict[str, Any]]] = {
-    "DecLoRA": {"localSteps": 4, "learningRate": "0.005"},
-    "DropPEFT": {"localSteps": 4, "learningRate": "0.005", "dropRate": "0.33"},
-    "FlexDeMo": {"learningRate": "0.0015", "beta": "0.9"},
-    "SPSA": {"directions": 1, "pointsPerPass": 2, "learningRate": "0.002"},
+ARMS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "D2FT": (
+        "D2FT",
+        {"microBatches": 4, "gossip": {"localSteps": 4, "learningRate": "0.005"}},
+    ),
+    "DecLoRA": ("DecLoRA", {"localSteps": 4, "learningRate": "0.005"}),
+    "DropPEFT": ("DropPEFT", {"localSteps": 4, "learningRate": "0.005", "dropRate": "0.33"}),
+    "FlexDeMo, signs": ("FlexDeMo", {"learningRate": "0.0005", "beta": "0.9"}),
+    "FlexDeMo, Full AdamW": (
+        "FlexDeMo",
+        {"scheme": "Full", "update": "AdamW", "learningRate": "0.005"},
+    ),
+    "SPSA": ("SPSA", {"directions": 1, "pointsPerPass": 2, "learningRate": "0.002"}),
 }
+"""Method and settings."""
 
 
-def num_rounds(method: str, steps: int) -> int:
+def num_rounds(arm: str, steps: int) -> int:
     """As many as a peer can compute in so many plain steps, by the method's own forecast."""
-    card = METHODS[method]
-    settings = card.load_settings().model_validate(ARMS[method])
+    card = METHODS[ARMS[arm][0]]
+    settings = card.load_settings().model_validate(ARMS[arm][1])
     a_round = card.load_forecast().a_round(settings, Work(1, num_layers=6, num_peers=PEERS))
     return max(1, round(steps / a_round.steps))
 
 
-def measured(method: str, steps: int) -> dict[str, Any]:
-    """Of one method, in this process."""
+def measured(arm: str, steps: int) -> dict[str, Any]:
+    """Of one arm, in this process."""
     import torch
 
     torch.set_num_threads(1)
-    rounds = num_rounds(method, steps)
+    rounds = num_rounds(arm, steps)
     scale = Scale(PEERS, rounds, local_steps=0, batch_size=BATCH_SIZE, period=rounds)
     with TemporaryDirectory() as name:
         data = Path(name, "docstrings.jsonl")
         corpus.write(data)
-        found = Stage.of(data, scale, SEED, ALPHA).run_as_set(method, ARMS[method])
+        found = Stage.of(data, scale, SEED, ALPHA).run_as_set(*ARMS[arm])
     return {
-        "settings": ARMS[method],
+        "settings": ARMS[arm][1],
         "rounds": rounds,
         "loss": found["loss"][rounds],
         "accuracy": found["accuracy"][rounds],
@@ -71,22 +80,49 @@ def measured(method: str, steps: int) -> dict[str, Any]:
     }
 
 
+def apart(arm: str, steps: int) -> dict[str, Any]:
+    """Of one arm, in a process of its own."""
+    command = [sys.executable, "-m", "bench.choosing", "--here", arm, "--steps", str(steps)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return {**found, "steps": steps, "commit": commit()}
+
+
+def measured_before() -> dict[str, Any]:
+    """Rows that are there already, with the settings of now, each with the commit that it was measured at."""
+    path = RESULTS / "choosing.json"
+    if not path.is_file():
+        return {}
+    result = json.loads(path.read_text())
+    figures = result["figures"]
+    same = {
+        arm: row for arm, row in figures.items() if arm in ARMS and row["settings"] == ARMS[arm][1]
+    }
+    shared = {"steps": figures.get("steps"), "commit": result["commit"]}
+    return {arm: {**shared, **row} for arm, row in same.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--only", choices=ARMS, help="this method, here, without a result file")
+    parser.add_argument(
+        "--arms",
+        nargs="*",
+        choices=ARMS,
+        default=list(ARMS),
+        help="only these; the others' figures stay as they are in the result file",
+    )
+    parser.add_argument("--here", choices=ARMS, help="this one, in this process; no result file")
     chosen = parser.parse_args()
-    if chosen.only:
-        print(json.dumps(measured(chosen.only, chosen.steps)))
+    if chosen.here:
+        print(json.dumps(measured(chosen.here, chosen.steps)))
         return
-    figures: dict[str, Any] = {"peers": PEERS, "batch_size": BATCH_SIZE, "steps": chosen.steps}
-    for method in ARMS:
-        command = [sys.executable, "-m", "bench.choosing", "--only", method]
-        command += ["--steps", str(chosen.steps)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        figures[method] = json.loads(done.stdout.splitlines()[-1])
-        print(method, figures[method], flush=True)
-    write("choosing", figures)
+    rows = measured_before()
+    for arm in chosen.arms:
+        rows[arm] = apart(arm, chosen.steps)
+        print(arm, rows[arm], flush=True)
+    ordered = {arm: rows[arm] for arm in ARMS if arm in rows}
+    write("choosing", {"peers": PEERS, "batch_size": BATCH_SIZE, **ordered})
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def write(name: str, figures: Mapping[str, Any], variant: str = "") -> Path:
         "benchmark": name,
         "command": f"python -m bench {name}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": commit(),
         "machine": _machine(),
         "versions": _versions(),
         "figures": figures,
@@ -45,7 +45,7 @@ def spread(values: Sequence[float], digits: int = 2) -> dict[str, float]:
     }
 
 
-def _commit() -> str:
+def commit() -> str:
     """``-dirty`` says that more than result files had changed."""
     commit = _git("rev-parse", "--short=12", "HEAD")
     changed = _git("status", "--porcelain", "--", ":/", ":!/bench/results")

@@ -1,4 +1,4 @@
-"""The README's table of figures, from the result files. ``python -m bench.measured`` writes it, a test compares."""
+"""Tables of figures in pages for people, from the result files. ``python -m bench.measured`` writes them, a test compares."""
 
 from __future__ import annotations
 
@@ -156,13 +156,44 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def within(readme: str) -> str:
-    """``readme`` with the table as it should be."""
-    before, _, rest = readme.partition(BEGIN)
+def methods_table() -> str:
+    """All methods on the same data, one row each."""
+    figures = json.loads((ROOT / "bench/results/choosing.json").read_text())["figures"]
+    lines = [
+        "| method | rounds | held-out accuracy | held-out loss | a peer sent | CPU-seconds of all | peak memory |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [_method(name, row) for name, row in figures.items() if isinstance(row, Mapping)]
+    return "\n".join(lines) + "\n"
+
+
+def _method(name: str, row: Figures) -> str:
+    return (
+        f"| {name} | {row['rounds']} | {100 * row['accuracy']:.1f} % | {row['loss']:.3f} | "
+        f"{_size(row['sent_bytes_per_peer'])} | {row['cpu_seconds']:.0f} | {row['peak_mib']} MiB |"
+    )
+
+
+def _size(num_bytes: int) -> str:
+    kilobyte = 1000
+    return f"{num_bytes} B" if num_bytes < kilobyte else f"{num_bytes / kilobyte:.0f} kB"
+
+
+PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "README.md": table,
+    "docs/methods/choosing.md": methods_table,
+}
+"""With one table each."""
+
+
+def within(text: str, rows: str) -> str:
+    """A page with its table as it should be."""
+    before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{table()}{END}{after}"
+    return f"{before}{BEGIN}{rows}{END}{after}"
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(within(path.read_text()))
+    for name, rows in PAGES.items():
+        path = ROOT / name
+        path.write_text(within(path.read_text(), rows()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from haversack_operator.api.estimate import Figures, declared, filled, work_of
 from haversack_operator.api.faults import InvalidSpec
@@ -18,6 +18,7 @@ from haversack_trainer.contract.cards import METHODS, MethodSettings
 from haversack_trainer.contract.choices import TABLE
 from haversack_trainer.contract.choosing import (
     AUTO,
+    ROUND_STEPS,
     WORDS,
     Memory,
     Peers,
@@ -26,6 +27,15 @@ from haversack_trainer.contract.choosing import (
     links_of,
     pick,
 )
+from haversack_trainer.contract.spec import (
+    MAX_PERIOD,
+    MAX_ROUNDS,
+    CheckpointSpec,
+    EvaluationSpec,
+)
+from haversack_trainer.contract.traffic import Work
+
+Periodic = TypeVar("Periodic", CheckpointSpec, EvaluationSpec)
 
 UNLIKE: Final = 2.0
 """Times as fast as the slowest peer, from which on it matters."""
@@ -77,8 +87,14 @@ def situation_of(spec: JobSpec, figures: Figures) -> Situation:
 
 
 def with_row(spec: JobSpec, row: Row) -> JobSpec:
-    """The job with the row's method."""
-    return _with(spec, row.method, row.settings)
+    """The job with the row's method, and with as many of its rounds as come to the same compute."""
+    named = _with(spec, row.method, row.settings)
+    if spec.method["type"] != AUTO:
+        return named
+    work = work_of(spec) or Work(trainable=1, num_layers=1, num_peers=1)
+    _, settings = settings_of(named)
+    steps = METHODS[row.method].load_forecast().a_round(settings, work).steps
+    return _with_rounds(named, round(spec.training.rounds * ROUND_STEPS / steps))
 
 
 def fault(spec: JobSpec) -> str | None:
@@ -109,12 +125,29 @@ def _with(spec: JobSpec, type_: str, settings: Mapping[str, Any]) -> JobSpec:
     return spec.model_copy(update={"method": method})
 
 
+def _with_rounds(spec: JobSpec, rounds: int) -> JobSpec:
+    """The job with so many rounds, and its periods in proportion."""
+    rounds = min(max(1, rounds), MAX_ROUNDS)
+
+    def scaled(part: Periodic) -> Periodic:
+        period = round(part.period_rounds * rounds / spec.training.rounds)
+        return part.model_copy(update={"period_rounds": min(max(1, period), MAX_PERIOD)})
+
+    return spec.model_copy(
+        update={
+            "training": spec.training.model_copy(update={"rounds": rounds}),
+            "checkpoint": scaled(spec.checkpoint),
+            "evaluation": scaled(spec.evaluation),
+        }
+    )
+
+
 def _recorded(spec: JobSpec, recorded: Any) -> tuple[JobSpec, str] | None:
     """None where there is nothing that makes sense."""
     try:
         found = _with(spec, recorded["type"], json.loads(recorded["settings"]))
         settings_of(found)
-        return found, str(recorded["reason"])
+        return _with_rounds(found, int(recorded["rounds"])), str(recorded["reason"])
     except (KeyError, TypeError, ValueError, InvalidSpec):
         return None
 

@@ -69,6 +69,7 @@ class MethodStatus(Frozen):
 
     type: str = Field(max_length=32, description="The method.")
     settings: Sentence = Field(description="Its settings that are no defaults, as JSON.")
+    rounds: Count = Field(description="Rounds of the run, as its method counts them.")
     reason: str = Field(max_length=MAX_REASON, description="Why, with the figures that decided.")
 
 

@@ -127,7 +127,12 @@ def _method(job: Job) -> MethodStatus:
     """So that what was chosen once stands."""
     type_ = job.spec.method["type"]
     settings = job.spec.method[METHODS[type_].member]
-    return MethodStatus(type=type_, settings=json.dumps(settings), reason=job.method_reason)
+    return MethodStatus(
+        type=type_,
+        settings=json.dumps(settings),
+        rounds=job.spec.training.rounds,
+        reason=job.method_reason,
+    )
 
 
 def _placement(plan: PlanView) -> PlacementStatus:

@@ -221,7 +221,22 @@ def test_peers_are_told_and_the_status_records_what_was_chosen() -> None:
     assert file.method.reason == job.method_reason != ""
     written = status_after_a_pass(job)["method"]
     assert (written["type"], written["reason"]) == ("DecLoRA", job.method_reason)
+    assert written["rounds"] == file.training.rounds == 5
     assert json.loads(written["settings"]) == {"localSteps": 40, "codec": "Int8"}
+
+
+@pytest.mark.parametrize(
+    ("name", "rounds", "period"),
+    [("otherwise", 20, 5), ("slow lines", 5, 1), ("fast lines", 200, 50), ("thin lines", 25, 6)],
+)
+def test_a_method_makes_as_many_rounds_as_come_to_the_same_compute(
+    name: str, rounds: int, period: int
+) -> None:
+    spec = chosen(REACHED[name]).spec
+    assert spec.training.rounds == rounds
+    assert spec.checkpoint.period_rounds == spec.evaluation.period_rounds == period
+    most = chosen({**REACHED[name], "spec.training.rounds": 10**6}).spec
+    assert JobSpec.model_validate(most.model_dump(by_alias=True)) == most, "bounds hold"
 
 
 def test_a_choice_stands_though_pools_change() -> None:
@@ -234,16 +249,20 @@ def test_a_choice_stands_though_pools_change() -> None:
     assert isinstance(again, Job)
     assert anew.spec.method["type"] == "SPSA"
     assert again.spec.method == first.spec.method
+    assert again.spec.training == first.spec.training
+    assert again.spec.checkpoint == first.spec.checkpoint
     assert again.method_reason == first.method_reason
 
 
 @pytest.mark.parametrize(
     "method",
     [
-        {"type": "DecLoRA", "settings": "{", "reason": "x"},
-        {"type": "DecLoRA", "settings": "[1]", "reason": "x"},
-        {"type": "Nonsense", "settings": "{}", "reason": "x"},
-        {"type": "DecLoRA", "settings": '{"localSteps": 0}', "reason": "x"},
+        {"type": "DecLoRA", "settings": "{", "rounds": 5, "reason": "x"},
+        {"type": "DecLoRA", "settings": "[1]", "rounds": 5, "reason": "x"},
+        {"type": "Nonsense", "settings": "{}", "rounds": 5, "reason": "x"},
+        {"type": "DecLoRA", "settings": '{"localSteps": 0}', "rounds": 5, "reason": "x"},
+        {"type": "DecLoRA", "settings": "{}", "rounds": "many", "reason": "x"},
+        {"type": "DecLoRA", "settings": "{}", "reason": "x"},
         {"type": "DecLoRA"},
         "DecLoRA",
         None,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from haversack_trainer.contract.cards import METHODS
 from haversack_trainer.contract.records import Kind, Record
-from haversack_trainer.contract.traffic import Line, Round, Work
+from haversack_trainer.contract.traffic import RECORD_TRIPS, Line, Round, Work
 from haversack_trainer.exchange.codec import Layout
 from haversack_trainer.exchange.quantised import QuantisedLayout
 from haversack_trainer.methods.declora.settings import Graph
@@ -146,7 +146,7 @@ def test_what_auto_would_choose_is_what_the_peers_would(
     chosen, reason = on_line(line, step_seconds, scheme="Auto", **settings)
     options = Options.of(Settings.model_validate(settings), 0)
     bulk = payload_bytes(options, WORK.trainable)
-    measured = Measured(step_seconds, line.seconds(0, 4), line.seconds(bulk, 4), bulk)
+    measured = Measured(step_seconds, line.seconds(0, 4, RECORD_TRIPS), line.seconds(bulk, 4), bulk)
 
     def length(changes: Any) -> int:
         return payload_bytes(replace(options, **changes), WORK.trainable)
@@ -171,6 +171,7 @@ def test_an_exchange_takes_its_round_trips_and_its_longer_way() -> None:
     line = Line(bits_per_second=8e6, latency_seconds=0.01)
     assert line.exchange_seconds(Round(1, sent_bytes=1e6, num_fetched=2)) == pytest.approx(2.06)
     assert line.exchange_seconds(Round(1, sent_bytes=1e6, num_fetched=0)) == pytest.approx(1.06)
+    assert line.exchange_seconds(a_round("SPSA")) == pytest.approx(0.02, rel=1e-2)
 
 
 def test_jobs_are_planned_without_torch_and_numpy() -> None:

@@ -6,6 +6,9 @@ from typing import Final
 
 from .choosing import Links, Memory, Peers, Row
 
+_IN_STEP: Final = {"scheme": "Auto", "update": "AdamW", "learningRate": "0.001"}
+"""With AdamW, where all may be sent all is sent: plain synchronous training, which needs no luck with its rate."""
+
 TABLE: Final[tuple[Row, ...]] = (
     Row(
         name="thin lines",
@@ -16,14 +19,14 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(
         name="several accelerators",
         method="FlexDeMo",
-        settings={"scheme": "Auto", "sharding": "ZeRO1"},
+        settings={**_IN_STEP, "sharding": "ZeRO1"},
         why="it is the method that uses all accelerators of a peer",
         peers=frozenset({Peers.SEVERAL_DEVICES}),
     ),
     Row(
         name="several accelerators, a large model",
         method="FlexDeMo",
-        settings={"scheme": "Auto", "sharding": "ZeRO3"},
+        settings={**_IN_STEP, "sharding": "ZeRO3"},
         why="it is the method that spreads a model over all accelerators of a peer",
         peers=frozenset({Peers.SEVERAL_DEVICES}),
     ),
@@ -50,7 +53,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(
         name="fast lines",
         method="FlexDeMo",
-        settings={"scheme": "Auto"},
+        settings=_IN_STEP,
         why="all peers train in step as one, and it costs no time",
         links=frozenset({Links.EVERY_STEP}),
     ),

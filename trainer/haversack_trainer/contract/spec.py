@@ -19,6 +19,8 @@ Uri = Annotated[
 ]
 ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
 
+MAX_ROUNDS: Final = 1_000_000
+MAX_PERIOD: Final = 100_000
 HELD_OUT_PERCENT: Final = 20
 """Where neither a share nor a data set of its own is given."""
 
@@ -189,7 +191,13 @@ def has_labels(task: Task, dataset: DatasetSpec) -> bool:
 class TrainingSpec(Frozen):
     """What every method needs. A method's own knobs are in its union member."""
 
-    rounds: int = Field(default=20, ge=1, le=1_000_000, description="Number of rounds of the run.")
+    rounds: int = Field(
+        default=20,
+        ge=1,
+        le=MAX_ROUNDS,
+        description="Number of rounds of the run. With method.type Auto: of ten optimizer steps each; a method whose "
+        "rounds are shorter or longer makes more or fewer, and so with all periods in rounds.",
+    )
     batch_size: int = Field(
         default=32, ge=1, le=65_536, description="Samples per optimizer step and peer."
     )
@@ -246,7 +254,7 @@ class CheckpointSpec(Frozen):
     """How often the state of the run is saved."""
 
     period_rounds: int = Field(
-        default=5, ge=1, le=100_000, description="Rounds between two checkpoints."
+        default=5, ge=1, le=MAX_PERIOD, description="Rounds between two checkpoints."
     )
     keep: int = Field(
         default=2, ge=1, le=100, description="Checkpoints kept; older ones are deleted."
@@ -281,6 +289,6 @@ class EvaluationSpec(Frozen):
     """Held-out evaluation."""
 
     period_rounds: int = Field(
-        default=5, ge=1, le=100_000, description="Rounds between two evaluations."
+        default=5, ge=1, le=MAX_PERIOD, description="Rounds between two evaluations."
     )
     gate: GateSpec = Field(default=GateSpec(), description="The condition for publishing.")

@@ -10,8 +10,10 @@ from .spec import Footprint
 from .weights import weights_of
 
 BITS: Final = 8
-ROUND_TRIPS: Final = 3
-"""Of an exchange: a blob is put and its record appended, the others' records come with a poll, then their blobs."""
+BLOB_TRIPS: Final = 3
+"""Round trips of an exchange: a blob is put, its record appended and the others' awaited, their blobs fetched."""
+RECORD_TRIPS: Final = 1
+"""The same where all of it is in records."""
 FORWARDS_OF_A_STEP: Final = {AdapterType.LORA: 2.0, AdapterType.FULL: 3.0}
 """A backward pass costs one forward pass for the inputs' gradients and, where all weights are trained, one for theirs."""
 
@@ -47,6 +49,7 @@ class Round:
     sent_bytes: float
     num_fetched: float
     """Payloads of others that it fetches, each as long as its own."""
+    round_trips: int = BLOB_TRIPS
 
     @property
     def fetched_bytes(self) -> float:
@@ -61,11 +64,13 @@ class Line:
     latency_seconds: float
     """One way."""
 
-    def seconds(self, payload_bytes: float, num_fetched: float) -> float:
+    def seconds(
+        self, payload_bytes: float, num_fetched: float, round_trips: int = BLOB_TRIPS
+    ) -> float:
         """Of an exchange in which each peer publishes so much and fetches so many payloads."""
         most = payload_bytes * max(1.0, num_fetched)
-        return 2 * ROUND_TRIPS * self.latency_seconds + BITS * most / self.bits_per_second
+        return 2 * round_trips * self.latency_seconds + BITS * most / self.bits_per_second
 
     def exchange_seconds(self, one: Round) -> float:
         """Of the exchange at a round's end."""
-        return self.seconds(one.sent_bytes, one.num_fetched)
+        return self.seconds(one.sent_bytes, one.num_fetched, one.round_trips)

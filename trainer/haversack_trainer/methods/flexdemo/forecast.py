@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from haversack_trainer.contract import forecast
-from haversack_trainer.contract.traffic import Line, Round, Work
+from haversack_trainer.contract.traffic import RECORD_TRIPS, Line, Round, Work
 
 from .auto import Measured, choose
 from .options import Options
@@ -55,5 +55,5 @@ def payload_bytes(options: Options, trainable: int) -> int:
 
 def _as_if_measured(bulk_bytes: int, work: Work, line: Line, step_seconds: float) -> Measured:
     others = work.num_peers - 1
-    small, bulk = line.seconds(0, others), line.seconds(bulk_bytes, others)
+    small, bulk = line.seconds(0, others, RECORD_TRIPS), line.seconds(bulk_bytes, others)
     return Measured(step_seconds, small, bulk, bulk_bytes)

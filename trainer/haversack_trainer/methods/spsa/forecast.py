@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from haversack_trainer.contract import forecast
 from haversack_trainer.contract.records import HEADER_BYTES
-from haversack_trainer.contract.traffic import Round, Work
+from haversack_trainer.contract.traffic import RECORD_TRIPS, Round, Work
 
 from .settings import LOCAL_STEPS, Code, Differences, Estimate, Settings
 
@@ -17,7 +17,9 @@ class Forecast(forecast.Forecast[Settings]):
     def a_round(self, settings: Settings, work: Work) -> Round:
         directions = settings.directions
         scalars = -(-directions // 8) if settings.code is Code.SIGN else directions
-        return Round(_steps(settings, work), HEADER_BYTES + scalars, work.num_peers - 1)
+        return Round(
+            _steps(settings, work), HEADER_BYTES + scalars, work.num_peers - 1, RECORD_TRIPS
+        )
 
 
 def _steps(settings: Settings, work: Work) -> float:
