@@ -60,4 +60,13 @@ DECLORA_CASES: Final = (
         )
         for mixer in ("DeCAF", "FedRot")
     ),
+    *(
+        Case(
+            f"push-sum with {next(iter(other))}",
+            {"spec.method.decLoRA": {"weights": "PushSum", "mixer": "ADF"}},
+            {"spec.method.decLoRA": {"weights": "PushSum", **other}},
+            "weights: PushSum keeps account",
+        )
+        for other in ({"mixer": "DeCAF"}, {"codec": "Int8"}, {"maxStaleness": 1})
+    ),
 )

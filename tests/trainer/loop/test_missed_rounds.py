@@ -9,6 +9,7 @@ import torch
 from run_harness import Crew, Killed, Memory, PeerThread, never, wait_until
 
 from haversack_trainer.contract.records import MAX_LATE_ROUNDS
+from haversack_trainer.exchange.base import ExchangeError
 from haversack_trainer.exchange.log import ClosedRound, RunState
 from haversack_trainer.methods.declora.word import words
 
@@ -104,5 +105,28 @@ def test_over_matchings_a_slow_peer_holds_nobody_and_what_it_brings_late_is_mixe
     assert [(late.round, late.payload.peer) for late in closed[2].late] == [(1, 2)]
     assert list(words(closed[2], 3)) == [0, 1, 2]
     assert len(three.survivors) == 3
+    first, *others = (peer.consensus() for peer in three.survivors)
+    assert all(torch.equal(first[name], other[name]) for other in others for name in first)
+
+
+def test_by_push_sum_a_blob_that_is_lost_costs_nobody_the_run(crew: Crewed) -> None:
+    settings = {"weights": "PushSum", "localSteps": 2}
+    three = crew("DecLoRA", peers=3, settings=settings, training={"rounds": 4, "batchSize": 4})
+    exchange = three.peers[1].exchange
+    fetch = exchange.fetch
+
+    def lossy(closed: ClosedRound, peer: int) -> bytes:
+        if (closed.round, peer) == (1, 2):
+            raise ExchangeError("the blob is gone")
+        return fetch(closed, peer)
+
+    exchange.fetch = lossy  # type: ignore[method-assign]
+    three.run()
+    assert len(three.survivors) == 3
+    closed = three.survivors[0].exchange.state.closed
+    said = [words(each) for each in closed]
+    assert said[2][1].lost == ((1, 2),)
+    masses = [sum(word.mass or 0 for word in each.values()) for each in said]
+    assert [round(mass, 9) for mass in masses] == [3, 3, round(3 - 1 / 3, 9), 3]
     first, *others = (peer.consensus() for peer in three.survivors)
     assert all(torch.equal(first[name], other[name]) for other in others for name in first)

@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from declora_peers import Peer, train
+from declora_peers import Peer, Untimely, train
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys import ToyNetwork
 
-from haversack_trainer.exchange.base import ExchangeError, Outgoing, Swap
 from haversack_trainer.exchange.log import ClosedRound, Late, Payload
-from haversack_trainer.exchange.payload import blob_digest, body_of
 from haversack_trainer.method import CannotCatchUp
 from haversack_trainer.methods.declora.settings import Codec, Graph, MixerKind
 from haversack_trainer.methods.declora.word import words
 
 LATE: dict[str, Any] = {"graph": Graph.MATCHINGS, "max_staleness": 4}
-
-
-class Untimely:
-    """Rounds that a deadline closes; blobs by their digest, as a hub keeps them."""
-
-    def __init__(self) -> None:
-        self.blobs: dict[str, bytes] = {}
-        self.waiting: list[Late] = []
-
-    def close(
-        self, round: int, outgoing: Mapping[int, Outgoing], missed: tuple[int, ...]
-    ) -> ClosedRound:
-        """With what came late since the last one closed."""
-        members = tuple(sorted(set(outgoing) - set(missed)))
-        payloads = tuple(self._payload(peer, outgoing[peer]) for peer in members)
-        late, self.waiting = tuple(self.waiting), []
-        for peer in sorted(set(missed) & set(outgoing)):
-            self.waiting.append(Late(round, self._payload(peer, outgoing[peer])))
-        return ClosedRound(round, members, payloads, round + 1, missed, late)
-
-    def fetch(self, closed: ClosedRound, peer: int) -> bytes:
-        digest = blob_digest(closed, peer)
-        if digest not in self.blobs:
-            raise ExchangeError("gone")
-        return self.blobs[digest]
-
-    def swap(self, closed: ClosedRound, me: int) -> Swap:
-        return Swap(closed, me, lambda peer: self.fetch(closed, peer))
-
-    def _payload(self, peer: int, out: Outgoing) -> Payload:
-        if out.blob is not None:
-            self.blobs[hashlib.sha256(out.blob).hexdigest()] = out.blob
-        return Payload(peer, body_of(out), out.aux)
 
 
 def crew(count: int, **options: Any) -> dict[int, Peer]:

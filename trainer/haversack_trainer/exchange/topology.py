@@ -22,7 +22,14 @@ from .graphs import (
     regular,
     ring,
 )
-from .weights import Weights, laplacian_weights, metropolis_weights, sample_weights, shares_of
+from .weights import (
+    Weights,
+    laplacian_weights,
+    metropolis_weights,
+    sample_weights,
+    shares_of,
+    walk_weights,
+)
 
 __all__ = [
     "Graph",
@@ -112,6 +119,9 @@ def weigh(
         case Weights.SAMPLES:
             by_samples = sample_weights(adjacency, num_samples)
             return Topology(peers, adjacency, by_samples, shares_of(num_samples))
+        case Weights.PUSH_SUM:
+            stationary = shares_of((1 + adjacency.sum(axis=1)).tolist())
+            return Topology(peers, adjacency, walk_weights(adjacency), stationary)
 
 
 def _adjacency(graph: Graph, n: int, edge_percent: int, degree: int, seed: int) -> Adjacency:

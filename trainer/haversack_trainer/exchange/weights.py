@@ -24,6 +24,7 @@ class Weights(StrEnum):
     METROPOLIS = "Metropolis"
     LAPLACIAN = "Laplacian"
     SAMPLES = "Samples"
+    PUSH_SUM = "PushSum"
 
 
 def metropolis_weights(adjacency: Adjacency) -> Matrix:
@@ -50,6 +51,12 @@ def sample_weights(adjacency: Adjacency, num_samples: Sequence[int]) -> Matrix:
     shares = shares_of(num_samples)
     ratio = np.minimum(1.0, shares[None, :] / shares[:, None])
     return _closed(np.where(adjacency, metropolis_weights(adjacency) * ratio, 0.0))
+
+
+def walk_weights(adjacency: Adjacency) -> Matrix:
+    """``1 / (1 + deg_i)``, for each neighbour and itself: what i gives away in push-sum, and a lazy random walk's
+    steps. Reversible with respect to ``1 + deg``."""
+    return _closed(np.where(adjacency, 1.0 / (1.0 + adjacency.sum(axis=1))[:, None], 0.0))
 
 
 def shares_of(num_samples: Sequence[int]) -> NDArray[np.float64]:

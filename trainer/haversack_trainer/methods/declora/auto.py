@@ -54,3 +54,11 @@ def choose(settings: Settings, rho: float, *, moved: bool) -> MixerKind:
         return MixerKind.FACTOR
     keeps_coordinates = settings.is_chained or settings.max_staleness is not None
     return MixerKind.ADF if keeps_coordinates or rho >= SPARSE_RHO else MixerKind.DECAF
+
+
+def in_force(settings: Settings, standing: Standing) -> dict[str, float]:
+    """For the report: the mixer that Auto has chosen for the next round."""
+    if settings.mixer is not MixerKind.AUTO:
+        return {}
+    kind = choose(settings, standing.rho, moved=standing.moved)
+    return {f"mixer_{kind.lower()}": 1.0}

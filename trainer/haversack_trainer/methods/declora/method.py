@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -30,19 +30,20 @@ from haversack_trainer.method import Batches, CannotCatchUp, Fetch, StepResult, 
 from haversack_trainer.privacy.guard import Guard
 from haversack_trainer.robust.soundness import tally
 
-from .auto import Standing, choose, has_moved, moved_before
+from .auto import Standing, choose, has_moved, in_force, moved_before
 from .choco import MAX_CHAIN, wire_of
 from .mixers import Mixer, mixer_of
 from .mixers.alternating import phase_rounds
 from .mixers.base import Mixed, pairs
 from .mixing import disagreement, open_shares, towards
-from .network import mixing, network
-from .settings import RHO_PERCENT, Graph, MixerKind, Settings
+from .network import mean_shares, mixing, network
+from .pushsum import PushSum
+from .settings import RHO_PERCENT, Graph, MixerKind, Settings, Weights
 from .survey import Clock, Stopwatch, Survey
-from .taking import combined, mean, num_bytes, of_sound, sound
+from .taking import arrived, combined, mean, num_bytes, of_sound, sound
 from .training import Gradients, LocalTraining, WholeBatch
 from .wire import Taken, readable, whole
-from .word import Word, words
+from .word import Word, was_only_late, words
 
 
 class DecLora:
@@ -81,6 +82,7 @@ class DecLora:
         """Those of the newest round, ascending."""
         self._links: dict[int, float] = {}
         self._is_probing = settings.graph is Graph.MEASURED_LINKS
+        self._push = PushSum(peer) if settings.weights is Weights.PUSH_SUM else None
 
     def local_step(self, round: int) -> StepResult:
         self._round = round
@@ -118,6 +120,8 @@ class DecLora:
 
     def _word(self) -> Word:
         word = Word(self._num_samples, self._standing.bias, self._standing.moved)
+        if self._push is not None:
+            word = self._push.say(word)
         if self._settings.graph is not Graph.MEASURED_LINKS:
             return word
         is_planner = self._peers[:1] == (self._peer,)
@@ -132,7 +136,9 @@ class DecLora:
 
     def _take_in(self, closed: ClosedRound, fetch: Fetch) -> dict[str, float]:
         said, me = self._words(closed), self._peer
-        if me in said:
+        if self._push is not None:
+            seen = self._receive(self._push, closed, said, fetch)
+        elif me in said:
             graph, watch = self._network(said, closed.round), Stopwatch(self._clock, fetch)
             taken = self._taken(closed, watch.fetch, graph.neighbours(me))
             self._links = watch.seconds
@@ -145,11 +151,24 @@ class DecLora:
             self._wire.miss(closed)
             seen = disagreement({me: self._sent()})
         self._learn(said, closed.round, seen["product_bias_percent"] / 100)
-        return (
-            seen
-            | self._in_force()
-            | {MODELLED: len(said) * num_bytes(self._sent(), self._settings.codec)}
+        modelled = len(said) * num_bytes(self._sent(), self._settings.codec)
+        return seen | in_force(self._settings, self._standing) | {MODELLED: modelled}
+
+    def _receive(
+        self, push: PushSum, closed: ClosedRound, said: Mapping[int, Word], fetch: Fetch
+    ) -> dict[str, float]:
+        own, me = self._sent(), self._peer
+        graph = self._network(said, closed.round) if me in said else None
+        watch = Stopwatch(self._clock, fetch)
+        near = graph.neighbours(me) if graph else ()
+        found, refused = arrived(
+            near, lambda peer: self._wire.read(closed, peer, watch.fetch), own, self._spread
         )
+        self._links = watch.seconds
+        shares, states = push.receive(closed.round, said, graph, own, found)
+        mixer = self._mixer(self._standing.rho, moved=False)
+        self._adopt(self._state | mixer.combine(shares, states, me))
+        return disagreement({me: own, **found}) | tally(refused) | push.figures
 
     def _words(self, closed: ClosedRound) -> dict[int, Word]:
         return words(closed, self._settings.max_staleness or 0)
@@ -188,13 +207,6 @@ class DecLora:
             self._is_probing = self._settings.graph is Graph.MEASURED_LINKS and not is_planned
             self._standing = Standing(rho, bias, has_moved(self._settings, said))
 
-    def _in_force(self) -> dict[str, float]:
-        """For the report: the mixer that Auto has chosen for the next round."""
-        if self._settings.mixer is not MixerKind.AUTO:
-            return {}
-        kind = choose(self._settings, self._standing.rho, moved=self._standing.moved)
-        return {f"mixer_{kind.lower()}": 1.0}
-
     def _mixer(self, rho: float, *, moved: bool) -> Mixer:
         return mixer_of(choose(self._settings, rho, moved=moved))
 
@@ -212,7 +224,7 @@ class DecLora:
         for closed in rounds:
             if self._guard is not None:
                 self._guard.recall(closed, self._peer)
-        if rounds and self._was_only_late(rounds):
+        if rounds and was_only_late(rounds, self._peer, self._settings.max_staleness):
             self._state = self._read()
             with whole(rounds[-1]):
                 for closed in rounds:
@@ -225,11 +237,9 @@ class DecLora:
         if rounds:
             self._adopt(self._mean_of(rounds[-1], fetch))
             self._training.restart()
+            if self._push is not None:
+                self._push = PushSum(self._peer)
             self._learn(self._words(rounds[-1]), rounds[-1].round, 0.0)
-
-    def _was_only_late(self, rounds: Sequence[ClosedRound]) -> bool:
-        most = self._settings.max_staleness or 0
-        return len(rounds) <= most and all(self._peer in closed.missed for closed in rounds)
 
     def consensus(self, closed: ClosedRound, fetch: Fetch) -> dict[str, Tensor]:
         return _tensors(self._mean_of(closed, fetch))
@@ -242,7 +252,9 @@ class DecLora:
             states, _ = readable(said, lambda peer: self._wire.read(closed, peer, fetch))
         graph, like = self._network(said, closed.round), self._sent()
         mixer = self._mixer(mixing(self._settings, graph), moved=moved_before(said))
-        found = mean(self._settings.robust, mixer, graph, of_sound(states, like, self._spread))
+        counted = of_sound(states, like, self._spread)
+        shares = mean_shares(self._settings, graph, said)
+        found = mean(self._settings.robust, mixer, shares, counted)
         if found is None:
             raise CannotCatchUp(f"no peer had a sound state in round {closed.round}")
         return self._state | found
@@ -271,6 +283,7 @@ class DecLora:
             **self._training.state_dict(),
             "standing": asdict(self._standing),
             "spent": self._guard.state() if self._guard else None,
+            "push": self._push.state() if self._push else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -278,6 +291,8 @@ class DecLora:
         self._standing = Standing(**state["standing"])
         if self._guard is not None:
             self._guard.load(state.get("spent"))
+        if self._push is not None:
+            self._push.load(state["push"])
         self._wire.forget()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from haversack_trainer.exchange.graphs import matching, matching_rho, of_edges
 from haversack_trainer.exchange.topology import Topology, topology, weigh
 
-from .settings import DEGREE, EDGE_PERCENT, Graph, Settings
+from .settings import DEGREE, EDGE_PERCENT, Graph, Settings, Weights
 from .survey import probing
 from .word import Word
 
@@ -47,6 +47,14 @@ def network(settings: Settings, seed: int, words: Mapping[int, Word], round: int
         weights=settings.weights,
         num_samples=num_samples,
     )
+
+
+def mean_shares(settings: Settings, graph: Topology, words: Mapping[int, Word]) -> dict[int, float]:
+    """What each peer of a round counts in the mean that mixing preserves."""
+    if settings.weights is not Weights.PUSH_SUM:
+        return {peer: graph.share(peer) for peer in graph.peers}
+    masses = {peer: words[peer].mass or 1.0 for peer in graph.peers}
+    return {peer: mass / sum(masses.values()) for peer, mass in masses.items()}
 
 
 def mixing(settings: Settings, graph: Topology) -> float:

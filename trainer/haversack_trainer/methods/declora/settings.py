@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
 
@@ -16,6 +15,7 @@ from haversack_trainer.contract.robust import Robust
 from haversack_trainer.contract.robust import fault as fault_of_robust
 
 from .defences import DEFENCE_CHECKS
+from .edges import fault_of_edges
 
 EDGE_PERCENT: Final = 50
 DEGREE: Final = 4
@@ -43,6 +43,7 @@ class Weights(StrEnum):
     METROPOLIS = "Metropolis"
     LAPLACIAN = "Laplacian"
     SAMPLES = "Samples"
+    PUSH_SUM = "PushSum"
 
 
 class MixerKind(StrEnum):
@@ -117,6 +118,13 @@ class Settings(MethodSettings):
             "maxStaleness: a state that has moved on is mixed by differences, but DeCAF and FedRot change "
             "coordinates; remove it or change the mixer",
         ),
+        Check(
+            "self.weights != 'PushSum' || (self.mixer in ['Factor', 'FFA', 'ADF'] && self.codec == 'Float32' && "
+            "!has(self.maxStaleness))",
+            lambda settings: settings.weights is not Weights.PUSH_SUM or settings.keeps_account,
+            "weights: PushSum keeps account of states as they are; write mixer Factor, FFA or ADF and codec Float32, "
+            "and remove maxStaleness",
+        ),
         *DEFENCE_CHECKS,
     )
 
@@ -178,7 +186,8 @@ class Settings(MethodSettings):
         default=Weights.METROPOLIS,
         description="How much a neighbour counts. Metropolis: by degrees; mixes fastest. Laplacian: the "
         "paper's, for ErdosRenyi. Samples: peers count by their number of training samples, and so in the "
-        "run's adapter.",
+        "run's adapter. PushSum: each gives away equal shares of its state and of its mass; one that cannot be read "
+        "goes back to its sender instead of stopping the reader.",
     )
     mixer: MixerKind = Field(
         default=MixerKind.FACTOR,
@@ -230,6 +239,12 @@ class Settings(MethodSettings):
         return self.scheme is not Scheme.DIFFERENCE and self.mixer not in _UNLINEAR
 
     @property
+    def keeps_account(self) -> bool:
+        """Whether what is mixed are the states themselves, each tensor by itself, and as of the round."""
+        is_linear = self.mixer in (MixerKind.FACTOR, MixerKind.FFA, MixerKind.ADF)
+        return is_linear and self.codec is Codec.FLOAT32 and self.max_staleness is None
+
+    @property
     def changes_company(self) -> bool:
         """Whether a peer may mix with others in each round."""
         return self.graph is Graph.MATCHINGS or self.max_staleness is not None
@@ -244,7 +259,7 @@ class Settings(MethodSettings):
         # Not at the top: NumPy is too heavy for commands that only look.
         from haversack_trainer.privacy.account import fault
 
-        return self._fault_of_edges(num_peers) or fault(self.privacy)
+        return fault_of_edges(self.edges, self.edge_pairs, num_peers) or fault(self.privacy)
 
     def fault_of_few(self, min_peers: int) -> str | None:
         if self.robust is None:
@@ -258,35 +273,3 @@ class Settings(MethodSettings):
             else "edges gives a peer and its neighbours"
         )
         return fault_of_robust(self.robust, least_neighbourhood(self, min_peers), where)
-
-    def _fault_of_edges(self, num_peers: int) -> str | None:
-        """What is wrong with the listed graph over so many peers."""
-        if self.graph is not Graph.EDGES:
-            return None
-        for text, ends in zip(self.edges or (), self.edge_pairs, strict=True):
-            if max(ends) >= num_peers:
-                return (
-                    f"edges: {text} names peer {max(ends)}, but the job's {num_peers} peers are 0 to "
-                    f"{num_peers - 1}; correct it"
-                )
-            if ends[0] == ends[1]:
-                return f"edges: {text} leads from a peer to itself; remove it"
-        reached = _reached(self.edge_pairs)
-        alone = [str(peer) for peer in range(num_peers) if peer not in reached]
-        if alone:
-            return f"edges: do not connect peer {alone[0]} with peer 0; add an edge between the two parts"
-        return None
-
-
-def _reached(edges: Iterable[tuple[int, int]]) -> set[int]:
-    """Whom peer 0 is connected with."""
-    neighbours: dict[int, set[int]] = {}
-    for one, other in edges:
-        neighbours.setdefault(one, set()).add(other)
-        neighbours.setdefault(other, set()).add(one)
-    reached, frontier = {0}, [0]
-    while frontier:
-        new = neighbours.get(frontier.pop(), set()) - reached
-        reached |= new
-        frontier.extend(new)
-    return reached

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from haversack_trainer.contract.robust import Robust
 from haversack_trainer.exchange.codec import State
 from haversack_trainer.exchange.quantised import BLOCK
-from haversack_trainer.exchange.topology import Topology
 from haversack_trainer.robust.rules import average
 from haversack_trainer.robust.soundness import is_sound
 
 from .mixers.base import Mixed, Mixer
 from .settings import Codec
-from .wire import Taken
+from .wire import Taken, arrivals
 
 SCALE_BITS: Final = 16
 
@@ -37,19 +36,28 @@ def sound(taken: Taken, me: int, spread: float) -> Taken:
     return Taken(states, taken.shut | refused, refused)
 
 
+def arrived(
+    peers: Iterable[int], read: Callable[[int], State], like: State, spread: float
+) -> tuple[dict[int, State], frozenset[int]]:
+    """The states that can be had and can be right; and whose were had and are wrong."""
+    states, refused = arrivals(peers, read)
+    counted = of_sound(states, like, spread)
+    return counted, refused | (states.keys() - counted.keys())
+
+
 def of_sound(states: Mapping[int, State], like: State, spread: float) -> dict[int, State]:
     """Those that are beside ``like`` what a state may be."""
     return {peer: state for peer, state in states.items() if is_sound(state, like, spread)}
 
 
 def mean(
-    robust: Robust | None, mixer: Mixer, graph: Topology, states: Mapping[int, State]
+    robust: Robust | None, mixer: Mixer, of_all: Mapping[int, float], states: Mapping[int, State]
 ) -> Mixed | None:
-    """Over all of a round's peers that are left: the run's adapter. None where nobody is."""
+    """Over those of a round's peers that are left: the run's adapter. None where nobody is. ``of_all``: shares."""
     if not states:
         return None
-    total = sum(graph.share(peer) for peer in states) if len(states) < len(graph.peers) else 1.0
-    shares = {peer: graph.share(peer) / total for peer in sorted(states)}
+    total = sum(of_all[peer] for peer in states) if len(states) < len(of_all) else 1.0
+    shares = {peer: of_all[peer] / total for peer in sorted(states)}
     return combined(robust, mixer, shares, states, min(shares))
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from haversack_trainer.exchange.base import Evicted, ExchangeError, Stopped
+from haversack_trainer.exchange.base import Evicted, ExchangeError, Refused, Stopped, Superseded
 from haversack_trainer.exchange.codec import CodecError, Layout, State
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.method import CannotCatchUp, Fetch
@@ -104,6 +104,25 @@ def readable(
             _logger.warning("%s", error)
             refused.add(peer)
     return states, frozenset(refused)
+
+
+def arrivals(
+    peers: Iterable[int], read: Callable[[int], State]
+) -> tuple[dict[int, State], frozenset[int]]:
+    """As ``readable``, without those that cannot even be had."""
+    states: dict[int, State] = {}
+    refused: frozenset[int] = frozenset()
+    for peer in peers:
+        try:
+            found, bad = readable([peer], read)
+        except (Evicted, Refused, Stopped, Superseded):
+            raise
+        except ExchangeError as error:
+            _logger.warning("the state of peer %d is left to it: %s", peer, error)
+        else:
+            states |= found
+            refused |= bad
+    return states, refused
 
 
 @contextmanager

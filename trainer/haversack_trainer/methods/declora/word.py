@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,14 +12,19 @@ from haversack_trainer.exchange.graphs import Edge
 from haversack_trainer.exchange.log import ClosedRound, Payload
 from haversack_trainer.exchange.payload import DIGEST_BYTES
 
-_WORD: Final = struct.Struct("<If?HH")
+_WORD: Final = struct.Struct("<IfBHH")
 _LINK: Final = struct.Struct("<Hf")
 _EDGE: Final = struct.Struct("<HH")
+_MASS: Final = struct.Struct("<dH")
+_LOSS: Final = struct.Struct("<IH")
+_HAS_MOVED: Final = 1
+_HAS_MASS: Final = 2
 _MOST_SAMPLES: Final = 2**32 - 1
 _MOST: Final = 1e9
 _LEAST_SECONDS: Final = 1e-9
 MAX_EDGES: Final = 12_000
 """Of a plan: what a record has room for."""
+MAX_LOST: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +41,28 @@ class Word:
     """Seconds that a megabyte took from other peers in the round before (MeasuredLinks only)."""
     plan: tuple[Edge, ...] = ()
     """The graph, by the lowest peer (MeasuredLinks only)."""
+    mass: float | None = None
+    """What its state counts (PushSum only)."""
+    lost: tuple[tuple[int, int], ...] = ()
+    """Round and peer of states that it could not read (PushSum only)."""
 
     def encode(self) -> bytes:
         """Bytes for the payload's body."""
         samples, bias = min(self.num_samples, _MOST_SAMPLES), min(self.bias, _MOST)
         plan = self.plan[:MAX_EDGES]
+        flags = _HAS_MOVED * self.has_moved | _HAS_MASS * (self.mass is not None)
         return b"".join(
             [
-                _WORD.pack(samples, bias, self.has_moved, len(self.links), len(plan)),
+                _WORD.pack(samples, bias, flags, len(self.links), len(plan)),
                 *(_LINK.pack(peer, min(seconds, _MOST)) for peer, seconds in self.links.items()),
                 *(_EDGE.pack(*edge) for edge in plan),
+                b"" if self.mass is None else self._account(self.mass),
             ]
         )
+
+    def _account(self, mass: float) -> bytes:
+        lost = self.lost[:MAX_LOST]
+        return _MASS.pack(mass, len(lost)) + b"".join(_LOSS.pack(*loss) for loss in lost)
 
 
 def words(closed: ClosedRound, max_staleness: int = 0) -> dict[int, Word]:
@@ -63,18 +78,40 @@ def words(closed: ClosedRound, max_staleness: int = 0) -> dict[int, Word]:
     }
 
 
+def was_only_late(rounds: Sequence[ClosedRound], peer: int, max_staleness: int | None) -> bool:
+    """Whether the peer has missed these rounds, but not too many, and was there all the time."""
+    return len(rounds) <= (max_staleness or 0) and all(peer in closed.missed for closed in rounds)
+
+
 def _read(payload: Payload) -> Word:
     """A word that is none counts as one that says nothing: all read the same bytes, so all judge alike."""
     body = payload.body[:-DIGEST_BYTES]
     if len(body) < _WORD.size:
         return Word()
-    num_samples, bias, has_moved, num_links, num_edges = _WORD.unpack_from(body)
+    num_samples, bias, flags, num_links, num_edges = _WORD.unpack_from(body)
     edges_at = _WORD.size + num_links * _LINK.size
-    if not math.isfinite(bias) or len(body) != edges_at + num_edges * _EDGE.size:
+    account_at = edges_at + num_edges * _EDGE.size
+    account = _read_account(body[account_at:], there=bool(flags & _HAS_MASS))
+    if not math.isfinite(bias) or account is None or len(body) < account_at:
         return Word()
     links = {
         peer: max(seconds, _LEAST_SECONDS)
         for peer, seconds in _LINK.iter_unpack(body[_WORD.size : edges_at])
         if math.isfinite(seconds)
     }
-    return Word(num_samples, bias, has_moved, links, tuple(_EDGE.iter_unpack(body[edges_at:])))
+    plan = tuple(_EDGE.iter_unpack(body[edges_at:account_at]))
+    return Word(num_samples, bias, bool(flags & _HAS_MOVED), links, plan, *account)
+
+
+def _read_account(
+    body: bytes, *, there: bool
+) -> tuple[float | None, tuple[tuple[int, int], ...]] | None:
+    """Mass and losses, if they should be there; None for what is something else."""
+    if not there:
+        return None if body else (None, ())
+    if len(body) < _MASS.size:
+        return None
+    mass, num_lost = _MASS.unpack_from(body)
+    if not 0 < mass < _MOST or len(body) != _MASS.size + num_lost * _LOSS.size:
+        return None
+    return mass, tuple(_LOSS.iter_unpack(body[_MASS.size :]))
