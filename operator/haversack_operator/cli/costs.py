@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from haversack_operator.api.choice import Choice, choose, fault, with_row
+from haversack_operator.api.choice import Choice, choose, fault, situation_of, with_row
 from haversack_operator.api.estimate import SITE, Figures, filled, work_of
 from haversack_operator.api.faults import InvalidSpec
 from haversack_operator.api.job import JobSpec, Pool
@@ -15,7 +15,7 @@ from haversack_operator.api.parse import settings_of
 from haversack_operator.api.quantity import format_seconds
 from haversack_trainer.contract.cards import METHODS, MethodCard
 from haversack_trainer.contract.choices import TABLE
-from haversack_trainer.contract.choosing import Row
+from haversack_trainer.contract.choosing import Row, Situation
 from haversack_trainer.contract.traffic import Round
 
 
@@ -69,7 +69,8 @@ def advise(spec: JobSpec, figures: Figures) -> Advice:
         choice, why_none = choose(spec, figures), ""
     except InvalidSpec as error:
         choice, why_none = None, str(error)
-    trials = (_trial(spec, card, choice) for card in METHODS.values())
+    situation = situation_of(spec, figures)
+    trials = (_trial(spec, card, situation, choice) for card in METHODS.values())
     costs = (cost for trial in trials for cost in _costs(trial, figures, choice))
     return Advice(spec, figures, choice, why_none, tuple(costs))
 
@@ -88,13 +89,14 @@ def tuning(spec: JobSpec, figures: Figures) -> Iterator[str]:
         yield f"{reason} ({figures.words(spec)})"
 
 
-def _trial(spec: JobSpec, card: MethodCard, choice: Choice | None) -> JobSpec:
-    """The job with this method: as advised, as it has it, or as the table would set it."""
+def _trial(spec: JobSpec, card: MethodCard, situation: Situation, choice: Choice | None) -> JobSpec:
+    """The job with this method: as advised, as it has it, or as the table would set it, here or else in general."""
     if choice is not None and choice.row.method == card.type:
         return choice.spec
     if spec.method["type"] == card.type:
         return spec
-    rows = [row for row in TABLE if row.method == card.type]
+    rows = [row for row in reversed(TABLE) if row.method == card.type]
+    rows.sort(key=lambda row: not row.suits(situation))
     trials = [with_row(spec, row) for row in (*rows, Row(card.type, card.type, why=""))]
     return next((trial for trial in trials if fault(trial) is None), trials[0])
 

@@ -84,6 +84,8 @@ def test_data_has_the_same_in_both_formats(
     assert (row["sentBytes"], row["fetchedBytes"], row["verdict"]) == (24, 72, "fits")
     assert row["memoryBytes"] < row["availableBytes"] == 4 * 2**30
     assert row["computeSeconds"] == 8 * 0.5
+    steps = {row["method"]: row["steps"] for row in as_json["methods"]}
+    assert steps["DecLoRA"] == 10, "as its last row has it, not as for slow lines"
 
 
 def test_the_micro_batch_and_memory_are_those_of_placement(
