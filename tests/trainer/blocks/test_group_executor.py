@@ -13,6 +13,7 @@ from stacks import NUM_LAYERS, gradients, same
 from torch import Tensor, nn
 
 from haversack_trainer.blocks import BlocksError, GroupExecutor, GroupOps, Op, find_groups
+from haversack_trainer.blocks.cuts import Runs
 from haversack_trainer.blocks.linear import features
 
 FULL, FORWARD, SKIP = Op.FULL, Op.FORWARD, Op.SKIP
@@ -58,17 +59,24 @@ def test_forward_only_changes_no_bit_of_the_loss(family: str) -> None:
         assert not torch.equal(stacks.loss(model), plain)
 
 
+def places(runs: Runs) -> list[int]:
+    return [n for run in runs for n in range(run.start, run.stop)]
+
+
 def slices(run: GroupExecutor, layer: int, group: int) -> dict[str, tuple[int, list[int]]]:
     """Axis and places of the group in the LoRA factors that have one: B of the maps in, A of the map out."""
     found: dict[str, tuple[int, list[int]]] = {}
     for part in run.groups.parts[layer]:
         if part.is_experts:
             continue
-        found[f"{part.name}.lora_A.default.weight"] = (1, part.columns([group]))
+        found[f"{part.name}.lora_A.default.weight"] = (1, places(part.columns([group])))
         for rows in part.rows:
             shape = features(rows.module)
             assert shape is not None
-            found[f"{rows.name}.lora_B.default.weight"] = (0, part.outputs(rows, shape[1], [group]))
+            found[f"{rows.name}.lora_B.default.weight"] = (
+                0,
+                places(part.outputs(rows, shape[1], [group])),
+            )
     return found
 
 

@@ -108,3 +108,12 @@ def test_what_cannot_be_cut_is_refused_by_its_class() -> None:
     found = find_groups(stacks.network("vit"), 1)
     assert isinstance(found, Groups)
     assert found.num_groups == 1
+
+
+def test_neighbours_are_one_run() -> None:
+    attention, forward = find_groups(stacks.network("gpt2")).parts[0]
+    assert attention.columns([0, 1, 3]) == (slice(0, 8), slice(12, 16))
+    fused = attention.outputs(attention.rows[0], 48, [0, 3])
+    assert fused == (slice(0, 4), slice(12, 20), slice(28, 36), slice(44, 48))
+    assert forward.outputs(forward.rows[0], 64, [1, 2]) == (slice(16, 48),)
+    assert forward.columns([]) == ()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import torch
 from torch import Tensor, nn
+
+Runs = tuple[slice, ...]
+"""Some places of an axis, as runs of neighbours: they are copied faster than places."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,16 +45,23 @@ class Part:
     def widths(self) -> tuple[int, ...]:
         return tuple(stop - start for start, stop in pairwise(self.bounds))
 
-    def columns(self, groups: Iterable[int]) -> list[int]:
-        """Of the last linear map, or numbers of experts."""
-        return [n for group in groups for n in range(self.bounds[group], self.bounds[group + 1])]
+    def columns(self, groups: Sequence[int]) -> Runs:
+        """Of the last linear map; ascending groups, neighbours in one run."""
+        return self._runs(groups, self.bounds[-1])
 
-    def outputs(self, rows: Rows, num_outputs: int, groups: Iterable[int]) -> list[int]:
+    def outputs(self, rows: Rows, num_outputs: int, groups: Sequence[int]) -> Runs:
         """Of one of the maps in ``rows``."""
-        unit = num_outputs // rows.num_blocks
+        return self._runs(groups, num_outputs // rows.num_blocks, rows.num_blocks)
+
+    def _runs(self, groups: Sequence[int], unit: int, num_blocks: int = 1) -> Runs:
+        found: list[slice] = []
         bounds = self._scaled(unit)
-        inside = [n for group in groups for n in range(bounds[group], bounds[group + 1])]
-        return [block * unit + n for block in range(rows.num_blocks) for n in inside]
+        for block, group in product(range(num_blocks), groups):
+            start, stop = block * unit + bounds[group], block * unit + bounds[group + 1]
+            if found and found[-1].stop == start:
+                start = found.pop().start
+            found.append(slice(start, stop))
+        return tuple(found)
 
     def sums(self, values: Tensor, num_blocks: int = 1) -> Tensor:
         """Of a figure per row, column or expert: its sum over each group, ``[g]``."""

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .cuts import Runs
 from .errors import BlocksError
-from .linear import base_of, features, weight_of
+from .linear import base_of, features, is_transposed, weight_of
 
-Pick = slice | Tensor | None
-"""Some of an axis: a run, places, or None for all of it."""
-Picks = tuple[Pick, Pick]
-"""Of a weight's outputs and inputs."""
-
-
-def pick_of(places: Sequence[int], device: torch.device) -> Pick:
-    """A run where it is one: a view needs no copy."""
-    first, last = (places[0], places[-1]) if places else (0, -1)
-    if last - first + 1 == len(places):
-        return slice(first, last + 1)
-    return torch.tensor(places, device=device)
+Pick = Runs | None
+"""Some of an axis; None for all of it."""
 
 
 def check_narrow(module: nn.Module) -> None:
@@ -46,9 +36,10 @@ def narrow(
     inputs: Pick = None,
     with_bias: bool = True,
 ) -> Tensor:
-    """``module``, plain or with LoRA, of ``hidden [..., inputs]``, as ``[..., outputs]``."""
+    """``module``, plain or with LoRA, of ``hidden [..., inputs]``, as ``[..., outputs]``; one of the two is
+    given."""
     base: Any = base_of(module)
-    result = _product(base, hidden, outputs, inputs)
+    result = _product(base, hidden, (1, inputs) if outputs is None else (0, outputs))
     if with_bias and base.bias is not None:
         result = result + picked(base.bias, 0, outputs)
     if base is module or module.disable_adapters or module.merged:
@@ -69,15 +60,16 @@ def picked(tensor: Tensor, axis: int, pick: Pick) -> Tensor:
     """These of an axis."""
     if pick is None:
         return tensor
-    if isinstance(pick, slice):
-        return tensor.narrow(axis, pick.start, pick.stop - pick.start)
-    return tensor.index_select(axis, pick)
+    parts = [tensor.narrow(axis, run.start, run.stop - run.start) for run in pick]
+    if not parts:
+        return tensor.narrow(axis, 0, 0)
+    return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
 
 
-def _product(base: Any, hidden: Tensor, outputs: Pick, inputs: Pick) -> Tensor:
+def _product(base: Any, hidden: Tensor, pick: tuple[int, Pick]) -> Tensor:
     weight = base._parameters.get("weight")  # noqa: SLF001  # Nf4Linear has none: it unpacks one
     trained = weight if weight is not None and weight.requires_grad else None
-    found: Tensor = _Product.apply(hidden, trained, base, (outputs, inputs))  # type: ignore[no-untyped-call]  # torch's
+    found: Tensor = _Product.apply(hidden, trained, base, pick)  # type: ignore[no-untyped-call]  # torch's
     return found
 
 
@@ -85,32 +77,35 @@ class _Product(torch.autograd.Function):
     """``x·W^T`` with a part of W, which is taken again on the way back rather than kept for all layers."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, trained: Tensor | None, base: Any, picks: Picks) -> Tensor:
-        ctx.base, ctx.picks = base, picks
+    def forward(
+        ctx: Any, x: Tensor, trained: Tensor | None, base: Any, pick: tuple[int, Pick]
+    ) -> Tensor:
+        ctx.base, ctx.pick = base, pick
         if trained is not None:
             ctx.save_for_backward(x)
-        return nn.functional.linear(x, _part(base, *picks))
+        return nn.functional.linear(x, picked(weight_of(base), *pick))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = gradients
-        base, picks = ctx.base, ctx.picks
-        of_x = gradient @ _part(base, *picks) if ctx.needs_input_grad[0] else None
-        of_weight = None
+        ((gradient,), base, (axis, runs)) = gradients, ctx.base, ctx.pick
+        of_x = of_weight = None
+        if ctx.needs_input_grad[0]:
+            of_x = gradient @ picked(weight_of(base), axis, runs)
         if ctx.needs_input_grad[1]:
             (x,) = ctx.saved_tensors
-            of_weight = torch.zeros_like(base.weight)
-            rows = _places(picks[0], weight_of(base).shape[0], x.device)
-            columns = _places(picks[1], weight_of(base).shape[1], x.device)
-            whole = of_weight if weight_of(base) is base.weight else of_weight.T
-            whole[rows[:, None], columns] = gradient.flatten(0, -2).T @ x.flatten(0, -2)
+            part = gradient.flatten(0, -2).T @ x.flatten(0, -2)
+            of_weight = _spread(part, base, axis, runs)
         return of_x, of_weight, None, None
 
 
-def _part(base: Any, outputs: Pick, inputs: Pick) -> Tensor:
-    return picked(picked(weight_of(base), 0, outputs), 1, inputs)
-
-
-def _places(pick: Pick, count: int, device: torch.device) -> Tensor:
-    everything = torch.arange(count, device=device)
-    return everything if pick is None else everything[pick]
+def _spread(part: Tensor, base: Any, axis: int, runs: Pick) -> Tensor:
+    """``part`` at its places of the weight, and zeros."""
+    whole = torch.zeros_like(base.weight)
+    target = whole.T if is_transposed(base) else whole
+    if runs is None:
+        runs = (slice(0, target.shape[axis]),)
+    for run, piece in zip(
+        runs, torch.split(part, [r.stop - r.start for r in runs], axis), strict=True
+    ):
+        target.narrow(axis, run.start, run.stop - run.start).copy_(piece)
+    return whole

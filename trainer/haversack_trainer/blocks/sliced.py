@@ -24,7 +24,7 @@ from .errors import BlocksError
 from .executor import hidden_of
 from .linear import base_of, features
 from .masks import routed
-from .narrow import Pick, check_narrow, narrow, pick_of
+from .narrow import Pick, check_narrow, narrow
 from .patch import generators_kept, replaced
 from .projections import is_in_attention
 from .table import Op
@@ -86,14 +86,14 @@ class SlicedPart:
 
     def _slice(self, groups: Sequence[int]) -> _Slice:
         part = self._part
-        device = next(self._core.parameters()).device
         outputs = [
-            pick_of(part.outputs(rows, shape[1], groups), device)
+            part.outputs(rows, shape[1], groups)
             for rows in part.rows
             if (shape := features(rows.module))
         ]
         columns = part.columns(groups)
-        return _Slice(tuple(groups), outputs, pick_of(columns, device), len(columns))
+        width = sum(run.stop - run.start for run in columns)
+        return _Slice(tuple(groups), outputs, columns, width)
 
     def _run(self, full: _Slice, forward: _Slice) -> Callable[..., Any]:
         original = self._core.forward
@@ -154,7 +154,7 @@ class SlicedPart:
     def _nothing(self, hidden: Tensor) -> Tensor:
         """What no group at all comes to: the last map's bias, or an input without columns for it."""
         none = hidden.detach()[..., :0]
-        return narrow(self._part.module, none, inputs=slice(0, 0)) if self._is_inside else none
+        return narrow(self._part.module, none, inputs=()) if self._is_inside else none
 
     def _joined(self, passes: Sequence[Tensor]) -> Tensor:
         if not self._is_inside:
@@ -197,7 +197,7 @@ class _Slice:
     """Some groups of a part."""
 
     groups: tuple[int, ...]
-    outputs: list[Pick]
+    outputs: Sequence[Pick]
     """Of each of the part's rows."""
     columns: Pick
     width: int
