@@ -8,6 +8,7 @@ from declora_cases import DECLORA_CASES
 from job_cases import Case
 from privacy_cases import PRIVACY_CASES
 from robust_cases import ROBUST_CASES
+from spsa_cases import SPSA_CASES
 
 
 def _flex_case(field: str, accepted: Any, rejected: Any, says: str) -> Case:
@@ -25,12 +26,6 @@ def _random(**settings: Any) -> dict[str, Any]:
 
 
 _BANDIT: Final[dict[str, Any]] = {"configurator": "DiscountedUCB"}
-_DIFFERENCES_ONLY: Final[tuple[dict[str, Any], ...]] = (
-    {"sharedBatch": True},
-    {"pointsPerPass": 2},
-    {"sharedBatch": True, "differences": "OneSided"},
-    {"privacy": {}},
-)
 
 METHOD_CASES: Final = (
     Case(
@@ -179,76 +174,7 @@ METHOD_CASES: Final = (
         {"precision": "BF16"},
         "BF16 goes with",
     ),
-    *(
-        Case(
-            f"SPSA: {title}",
-            {"spec.method": {"type": "SPSA", "spsa": good}},
-            {"spec.method": {"type": "SPSA", "spsa": bad}},
-            message,
-        )
-        for title, good, bad, message in (
-            (
-                "momentum that never ends",
-                {"momentum": "0.999"},
-                {"momentum": "1.0"},
-                "momentum: must",
-            ),
-            (
-                "one-sided differences without a loss to compare with",
-                {"differences": "OneSided", "sharedBatch": True},
-                {"differences": "OneSided"},
-                "differences: OneSided compares",
-            ),
-            (
-                "many points in a pass, many batches",
-                {"pointsPerPass": 16, "sharedBatch": True},
-                {"pointsPerPass": 3},
-                "pointsPerPass: a pass has one batch",
-            ),
-            (
-                "local steps without a projection",
-                {"estimator": "Projection", "localSteps": 4},
-                {"localSteps": 4},
-                "localSteps and localLearningRate: go with",
-            ),
-            (
-                "a local rate without a projection",
-                {"estimator": "Projection", "localLearningRate": "0.1"},
-                {"localLearningRate": "0.1"},
-                "localSteps and localLearningRate: go with",
-            ),
-            (
-                "local steps that go nowhere",
-                {"estimator": "Projection", "localLearningRate": "0.0000000001"},
-                {"estimator": "Projection", "localLearningRate": "0.0"},
-                "localLearningRate: must be",
-            ),
-            *(
-                (
-                    f"a projection with {list(other)[-1]}",
-                    other,
-                    {"estimator": "Projection", **other},
-                    "estimator: Projection measures no",
-                )
-                for other in _DIFFERENCES_ONLY
-            ),
-            *(
-                (
-                    f"{field} of plain signs",
-                    {"distribution": "LowRank", field: 4},
-                    {field: 4},
-                    "rank and refreshRounds: go with",
-                )
-                for field in ("rank", "refreshRounds")
-            ),
-            (
-                "the spread of one scalar",
-                {"normalise": True, "directions": 2},
-                {"normalise": True, "directions": 1},
-                "normalise: one direction",
-            ),
-        )
-    ),
+    *SPSA_CASES,
     *PRIVACY_CASES,
     *ROBUST_CASES,
 )

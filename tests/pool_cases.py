@@ -11,6 +11,7 @@ _SELECTOR: Final = "spec.pools[].nodeSelector"
 _MIN_PEERS: Final = "spec.placement.minPeers"
 _POOL: Final = "spec.pools[]."
 _SHARDED: Final = {"spec.method": {"type": "FlexDeMo", "flexDeMo": {"sharding": "ZeRO1"}}}
+_FORWARDS: Final = {"spec.method": {"type": "SPSA", "spsa": {"sharding": "ZeRO3"}}}
 _CPUS: Final = (
     ("1m", "0"),
     ("0.001", "0.000"),
@@ -108,6 +109,18 @@ POOL_CASES: Final = (
         {"spec.model.quantization": "NF4"},
         {**_SHARDED, "spec.model.quantization": "NF4"},
         "model.quantization: weights in four bits",
+    ),
+    Case(
+        "SPSA's pods have no partners",
+        {**_FORWARDS, "spec.pools": _unlike(2, 3)},
+        {**_SHARDED, "spec.pools": _unlike(2, 3)},
+        "pools: with sharding every process",
+    ),
+    Case(
+        "nothing is frozen that SPSA could share out",
+        {**_SHARDED, "spec.adapter.type": "Full"},
+        {**_FORWARDS, "spec.adapter.type": "Full"},
+        "adapter.type: SPSA's processes",
     ),
     Case("no peer at all", {}, {"spec.pools": pools((0, 0))}, "may not exceed the sum"),
     *(

@@ -45,7 +45,7 @@ def test_words_around_a_settings_table_are_kept(tmp_path: Path) -> None:
     assert text.startswith("Before\n")
     assert text.endswith("\nAfter\n")
     assert "| `directions` | integer, 1 to 256 | `8` |" in text
-    assert "old" not in text
+    assert "\nold\n" not in text
 
 
 def test_generate_elsewhere_says_where_it_belongs(

@@ -11,8 +11,11 @@ from haversack_operator.api.processes import (
     holds_if_sharded_cel,
     only_if_sharded_cel,
     sharding,
+    shares_forwards_out,
+    shares_forwards_out_cel,
 )
 from haversack_operator.api.rule import Rule
+from haversack_trainer.contract.adapter import AdapterType
 from haversack_trainer.contract.spec import Quantization
 
 PROCESS_RULES: Final = (
@@ -49,5 +52,12 @@ PROCESS_RULES: Final = (
         holds_if_sharded_cel("self.model.quantization == 'None'"),
         lambda spec: spec.model.quantization is Quantization.NONE or sharding(spec) is None,
         "model.quantization: weights in four bits cannot be shared out; remove it, or write sharding None",
+    ),
+    Rule(
+        "spec",
+        f"self.adapter.type == 'LoRA' || !({shares_forwards_out_cel()})",
+        lambda spec: spec.adapter.type is AdapterType.LORA or not shares_forwards_out(spec),
+        "adapter.type: SPSA's processes share frozen weights out, of which Full has none; write LoRA, or "
+        "sharding None",
     ),
 )

@@ -37,7 +37,8 @@ def has_processes_only_if_sharded(spec: JobSpec) -> bool:
 
 def has_equal_processes(spec: JobSpec) -> bool:
     """The rule's other language: see ``rules``."""
-    return sharding(spec) is None or len({_asked(pool) for pool in spec.pools}) == 1
+    is_partnered = sharding(spec) is not None and METHODS[spec.method["type"]].sends_blobs
+    return not is_partnered or len({_asked(pool) for pool in spec.pools}) == 1
 
 
 def only_if_sharded_cel() -> str:
@@ -46,10 +47,22 @@ def only_if_sharded_cel() -> str:
 
 
 def equal_processes_cel() -> str:
-    """Every process of a peer has its partner in every other peer."""
+    """Every process of a peer has its partner in every other peer; where a peer's bytes all go into the log, they
+    are one process's."""
     asked = "(has({0}.accelerator) ? {0}.accelerator.count : {0}.processes)"
     equal = f"self.pools.all(p, {asked.format('p')} == {asked.format('self.pools[0]')})"
-    return " && ".join(f"(!({_is_sharded_cel(card)}) || {equal})" for card in _cards()) or "true"
+    partnered = (card for card in _cards() if card.sends_blobs)
+    return " && ".join(f"(!({_is_sharded_cel(card)}) || {equal})" for card in partnered) or "true"
+
+
+def shares_forwards_out(spec: JobSpec) -> bool:
+    """Whether processes share out a model that they only evaluate."""
+    return sharding(spec) is not None and not METHODS[spec.method["type"]].needs_backward
+
+
+def shares_forwards_out_cel() -> str:
+    """The same for the API server."""
+    return " || ".join(_is_sharded_cel(card) for card in _cards() if not card.needs_backward)
 
 
 def holds_if_sharded_cel(condition: str) -> str:

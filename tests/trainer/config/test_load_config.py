@@ -257,6 +257,13 @@ def test_four_bits_are_for_frozen_models(tmp_path: Path) -> None:
     assert "does not go with sharding ZeRO1" in refused(environment(tmp_path, parts))
 
 
+def test_forward_passes_share_frozen_weights_out(tmp_path: Path) -> None:
+    job = job_with("method", {"type": "SPSA", "settings": {"sharding": "ZeRO3"}})
+    assert load_peer(environment(tmp_path, job)).card.shards
+    whole = job | {"adapter": {"type": "Full"}}
+    assert "adapter.type is Full, but sharding" in refused(environment(tmp_path, whole))
+
+
 def test_plain_text_has_one_column(tmp_path: Path) -> None:
     job = job_with("dataset.format", "Text")
     job["model"]["task"] = "MaskedLM"

@@ -160,6 +160,13 @@ def test_reports_reach_everybody(hub: HubThread) -> None:
     assert first.peer_reports()[1].loss == 0.5
 
 
+def test_a_word_before_joining_does_not_make_a_new_hub_wait_for_a_log(hub: HubThread) -> None:
+    exchange = hub.exchange(0)
+    exchange.report(PeerReport(peer=0))
+    exchange._stop = lambda: True  # asks once
+    exchange.join(a_join())
+
+
 def test_a_report_never_raises(hub: HubThread) -> None:
     exchange = hub.joined(0)[0]
     hub.stop()

@@ -17,5 +17,5 @@ def test_a_pod_trains_what_one_process_would(tmp_path: Path) -> None:
     extension = tmp_path / "extensions/deepspeed_shm_comm"
     extension.mkdir(parents=True)
     (extension / "lock").touch()
-    run_pod(tmp_path, "loading", "engines", PATH="")
+    run_pod(tmp_path, "loading", "forwards", "engines", PATH="")
     assert [path.name for path in extension.iterdir()] == ["lock"], "nothing was built"

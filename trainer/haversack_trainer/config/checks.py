@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from haversack_trainer.contract.adapter import AdapterType
+from haversack_trainer.contract.cards import METHODS
 from haversack_trainer.contract.jobfile import JobFile
 from haversack_trainer.contract.prompt import ANSWER, TEXT
 from haversack_trainer.contract.spec import (
@@ -66,6 +67,13 @@ def _training(job: JobFile) -> Iterator[str]:
     sharding = job.method.settings.get("sharding", "None")
     if job.model.quantization is not Quantization.NONE and sharding != "None":
         yield f"model.quantization does not go with sharding {sharding}; remove it or write sharding None"
+    card = METHODS.get(job.method.type)
+    trains_all = job.adapter.type is AdapterType.FULL
+    if trains_all and sharding != "None" and card is not None and not card.needs_backward:
+        yield (
+            f"adapter.type is Full, but sharding {sharding} shares frozen weights out for {card.type}; write "
+            "type LoRA or sharding None"
+        )
     if job.model.revision and not job.model.uri.startswith("hf://"):
         yield "model.revision is for hf:// addresses only; remove it"
 

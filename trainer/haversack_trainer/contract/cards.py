@@ -207,6 +207,7 @@ METHODS: Final[dict[str, MethodCard]] = {
             memory=MemoryModel(bytes_per_trainable=12, activation_factor=5, score_copies=0),
             ring_edges=False,
             sends_blobs=False,
+            shards=True,
             forbids_dropout=True,
             common_state=("velocity",),
             replica=f"{_HOME}.spsa.replica:Replica",

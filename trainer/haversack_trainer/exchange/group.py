@@ -21,6 +21,7 @@ from torch._C._distributed_c10d import PrefixStore, TCPStore
 from torch.distributed import ProcessGroupGloo
 
 from .carrier import GroupError, Keep, Meeting
+from .wire import MAX_BLOB_BYTES
 
 _FIRST_LOOK_SECONDS: Final = 0.0005
 _LOOK_SECONDS: Final = 0.02
@@ -80,7 +81,8 @@ class Group:
         try:
             self._say(round, "brings", f"{len(blob)} {hashlib.sha256(blob).hexdigest()}")
             self._await(round, "brings", ended)
-            notes = [_read(note) for note in self._store.multi_get(self._keys(round, "brings"))]
+            told = self._store.multi_get(self._keys(round, "brings"))
+            notes = [read_note(*pair) for pair in zip(self.meeting.members, told, strict=True)]
             self._move(blob, notes, keep)
             self._say(round, "holds", "all")
             self._await(round, "holds", ended)
@@ -149,9 +151,18 @@ def meeting_of(
     return Meeting(number, members, addresses[members[0]])
 
 
-def _read(note: bytes) -> Note:
-    size, digest = note.decode().split()
-    return int(size), digest
+def read_note(peer: int, note: bytes) -> Note:
+    """Raises ``GroupError`` where it is none, or tells of more than a blob may have: memory for it comes next."""
+    try:
+        size, digest = note.decode().split()
+        found = int(size), digest
+    except ValueError:
+        found = (-1, "")
+    if not 0 <= found[0] <= MAX_BLOB_BYTES:
+        raise GroupError(
+            f"peer {peer} does not say how many bytes it brings, at most {MAX_BLOB_BYTES}"
+        )
+    return found
 
 
 def _checked(peer: int, row: Tensor, note: Note) -> bytes:

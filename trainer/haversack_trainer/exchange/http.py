@@ -204,6 +204,9 @@ class HttpExchange:
         return blob
 
     def report(self, report: PeerReport) -> None:
+        if not self._asker.incarnation:
+            # A hub without a record would take it for one of a log that it has lost, and wait for that.
+            return
         body = report.model_dump_json(by_alias=True).encode()
         with suppress(ExchangeError):
             self._asker.request("PUT", f"/peers/{self.me}/report", body, _FAREWELL_SECONDS)

@@ -17,8 +17,8 @@ from haversack_trainer.data import DataError, NoSpace, Samples, Split, read, res
 from haversack_trainer.model import FineTuned, ModelError, load_model
 from haversack_trainer.objects.base import Away, Store, StoreError
 from haversack_trainer.objects.opening import open_store
-from haversack_trainer.sharding import ShardingError, Shards, World
-from haversack_trainer.sharding.opening import Loading, Sharding, open_shards
+from haversack_trainer.sharding import InParts, ShardingError, World
+from haversack_trainer.sharding.opening import Loading, Sharding, open_forwards, open_shards
 
 from .endings import BadJob
 
@@ -34,7 +34,7 @@ class Material:
     split: Split
     store: Store
     identity: Identity
-    shards: Shards | None = None
+    shards: InParts | None = None
     """Where the pod's processes share the model out."""
 
 
@@ -79,7 +79,7 @@ def _model(
     samples: Samples,
     parts: Split,
     world: World | None,
-) -> tuple[FineTuned, Shards | None, Identity]:
+) -> tuple[FineTuned, InParts | None, Identity]:
     """Who the peer is, is found out before the weights are in parts."""
     spec = config.job.model
     path = _find(spec.uri, config, environ, revision=spec.revision)
@@ -90,6 +90,8 @@ def _model(
     loading = Loading(sharding, whole_model=config.job.adapter.type is AdapterType.FULL)
     model = load_model(config.job, path, samples.classes, loading.whole)
     identity = _identity(config, model, parts)
+    if not config.card.needs_backward:
+        return model, open_forwards(model, world), identity
     return model, open_shards(model, world, sharding), identity
 
 

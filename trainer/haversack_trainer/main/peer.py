@@ -52,9 +52,8 @@ def run_peer(config: PeerConfig, environ: Mapping[str, str], stop: Stop) -> None
     world = join(config)
     material = prepare(config, environ, world)
     if world is not None and world.rank:
-        follow_first(
-            world, material, partial(_method, config, material), _batches(config, material)
-        )
+        make, own = partial(_method, config, material), _batches(config, material)
+        follow_first(world, material, make, own, config.card.common_state)
         return
     exchange = HttpExchange(
         config.hub_url,
@@ -148,7 +147,8 @@ def _trained(
 
     if material.shards is None:
         return material.model, make(AttendedPieces(own, stop, recorder.beat))
-    return lead(material.shards.world, material, make, own, attend)
+    common = config.card.common_state
+    return lead(material.shards.world, material, make, own, attend, common=common)
 
 
 def _batches(config: PeerConfig, material: Material) -> Batches:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from haversack_trainer.config import PeerConfig
@@ -31,16 +31,25 @@ def lead(
     make: MakeMethod,
     own: Batches,
     attend: Callable[[Batches], Batches],
+    *,
+    common: Collection[str],
 ) -> tuple[Any, Method]:
     """Model and method as the loop sees them on the first process."""
     method, led = make(PodBatches(world, own, attend(NoBatches()))), LedMethod()
-    actions = model_actions(material.model, world.rank) | method_actions(world, method, led)
+    actions = model_actions(material.model, world.rank) | method_actions(world, method, led, common)
     team = Team(world, actions)
     led.lead(team)
     return LedModel(material.model, team), led
 
 
-def follow_first(world: World, material: Material, make: MakeMethod, own: Batches) -> None:
+def follow_first(
+    world: World,
+    material: Material,
+    make: MakeMethod,
+    own: Batches,
+    common: Collection[str],
+) -> None:
     """Every other process, until the first one says that it is the end. Raises ``LeaderGone``."""
     method = make(PodBatches(world, own))
-    follow(world, model_actions(material.model, world.rank) | method_actions(world, method))
+    actions = method_actions(world, method, common=common)
+    follow(world, model_actions(material.model, world.rank) | actions)

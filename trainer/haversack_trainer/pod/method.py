@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import copy
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -72,9 +73,15 @@ class LedMethod:
         return self._exchange_seconds()
 
 
-def method_actions(world: World, method: Method, led: LedMethod | None = None) -> dict[str, Action]:
-    """What a process does for the loop. ``led`` is the first one's, who alone has the log."""
-    fresh = method.state_dict()
+def method_actions(
+    world: World,
+    method: Method,
+    led: LedMethod | None = None,
+    common: Collection[str] = (),
+) -> dict[str, Action]:
+    """What a process does for the loop. ``led`` is the first one's, who alone has the log. ``common``: names in the
+    state of what all peers have, and so all processes."""
+    fresh = copy.deepcopy(method.state_dict())
 
     def shared_fetch(closed: ClosedRound, peer: int) -> bytes:
         return agreed(world, lambda: led.fetch(closed, peer) if led else b"")
@@ -91,10 +98,18 @@ def method_actions(world: World, method: Method, led: LedMethod | None = None) -
         (num_samples,) = world.sums(result.num_samples)
         return replace(result, num_samples=int(num_samples))
 
+    def state_dict() -> dict[str, Any]:
+        state = method.state_dict()
+        own = world.gather({name: value for name, value in state.items() if name not in common})
+        shared = {name: value for name, value in state.items() if name in common}
+        return shared | ({PROCESSES: own} if any(own) else {})
+
     def load_state_dict(state: dict[str, Any]) -> None:
         kept = state.get(PROCESSES, ())
         # To a pod with another number of processes nothing fits: what was left to send is lost.
-        method.load_state_dict(kept[world.rank] if len(kept) == world.size else fresh)
+        own = kept[world.rank] if len(kept) == world.size else fresh
+        shared = {name: value for name, value in (fresh | state).items() if name in common}
+        method.load_state_dict(own | shared)
 
     return {
         "method.local_step": local_step,
@@ -103,6 +118,6 @@ def method_actions(world: World, method: Method, led: LedMethod | None = None) -
         "method.incoming": incoming,
         "method.catch_up": lambda history: method.catch_up(history, shared_fetch),
         "method.consensus": lambda closed: method.consensus(closed, shared_fetch),
-        "method.state_dict": lambda: {PROCESSES: world.gather(method.state_dict())},
+        "method.state_dict": state_dict,
         "method.load_state_dict": load_state_dict,
     }

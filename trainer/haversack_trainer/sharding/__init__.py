@@ -4,7 +4,7 @@ The pod is the whole world of DeepSpeed's ZeRO or of FSDP2: gradients are reduce
 and only what ``Shards.partitions`` hold goes on to the other pods, process by process.
 """
 
-from .base import Gradient, ShardingError, Shards
+from .base import Gradient, InParts, ShardingError, Shards
 from .world import World
 
-__all__ = ["Gradient", "ShardingError", "Shards", "World"]
+__all__ = ["Gradient", "InParts", "ShardingError", "Shards", "World"]

@@ -33,10 +33,27 @@ class LossModel(Protocol):
         """A scalar in fp32."""
 
 
-class Shards(Protocol):
-    """Every function is collective: all processes of the pod call it, in the same order."""
+class InParts(Protocol):
+    """Weights that a pod's processes share out. Every function is collective: all processes of the pod call it, in
+    the same order."""
 
     world: World
+
+    def trainables(self) -> list[tuple[str, nn.Parameter]]:
+        """Canonical name and parameter as the module has it now, sorted by name."""
+
+    def state(self) -> dict[str, Tensor]:
+        """The trainables whole, on the CPU, fp32, in canonical order."""
+
+    def load(self, state: Mapping[str, Tensor], /) -> None:
+        """Inverse of ``state``."""
+
+    def whole(self, tensor: Tensor, /) -> Tensor:
+        """All values of one of the module's parameters."""
+
+
+class Shards(InParts, Protocol):
+    """What is trained is shared out, too, with its gradients."""
 
     def partitions(self) -> Sequence[Tensor]:
         """This process's part of the trainables: flat, fp32, of the same size on every pod. Who changes them calls
@@ -49,15 +66,3 @@ class Shards(Protocol):
 
     def updated(self) -> None:
         """Let the model compute with what the partitions hold now."""
-
-    def trainables(self) -> list[tuple[str, nn.Parameter]]:
-        """Canonical name and parameter as the module has it now, sorted by name."""
-
-    def state(self) -> dict[str, Tensor]:
-        """The trainables whole, on the CPU, fp32, in canonical order."""
-
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Inverse of ``state``."""
-
-    def whole(self, tensor: Tensor) -> Tensor:
-        """All values of one of the module's parameters."""

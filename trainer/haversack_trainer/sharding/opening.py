@@ -9,8 +9,9 @@ from torch import nn
 
 from haversack_trainer.model.held import Held, Whole, as_it_is
 
-from .base import ShardingError, Shards
+from .base import InParts, ShardingError, Shards
 from .deepspeed import gathered, sharded_loading
+from .forwards import Forwards
 from .fsdp2 import Fsdp2
 from .world import World
 from .zero import Zero
@@ -75,6 +76,13 @@ def open_shards(model: Shareable, world: World, sharding: Sharding) -> Shards:
         shards = Fsdp2(module, trainables, world, bf16=sharding.bf16)
     model.share_out(shards)
     return shards
+
+
+def open_forwards(model: Shareable, world: World) -> InParts:
+    """Share only what is frozen out: of a model that is loaded as for ZeRO-3 and never takes a gradient."""
+    forwards = Forwards(model.module, model.trainables(), world)
+    model.share_out(forwards)
+    return forwards
 
 
 class Loading:

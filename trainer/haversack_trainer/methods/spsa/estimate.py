@@ -13,6 +13,7 @@ from haversack_trainer.method import Batches, Trainee
 
 from .directions import Directions, Term
 from .settings import Differences, Settings
+from .share import ALONE, Share
 from .vector import ParameterVector
 from .words import key
 
@@ -26,6 +27,7 @@ class Measured:
     losses: Tensor
     """fp64: mean losses in the middle of what was compared."""
     num_samples: int
+    """Of this process, where those of a pod share out a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Estimator:
     batches: Batches
     vector: ParameterVector
     directions: Directions
+    share: Share = ALONE
 
     @property
     def _epsilon(self) -> float:
@@ -67,31 +70,35 @@ class Estimator:
         self, origin: Tensor, round: int, keys: Sequence[int], batch: Sequence[Any]
     ) -> Measured:
         above = [Term(z, self._epsilon, round) for z in keys]
+        num_samples = sum(micro.num_samples for micro in batch)
         if self.settings.differences is Differences.ONE_SIDED:
             # A coefficient of 0 adds nothing: the middle itself.
             losses = self._losses(origin, [Term(keys[0], 0.0, round), *above], batch)
             middle, up = losses[:1], losses[1:]
             means = middle.mean(1).expand(len(keys))
-            return Measured((up - middle) / self._epsilon, means, middle.shape[1])
+            return Measured((up - middle) / self._epsilon, means, num_samples)
         below = [Term(z, -self._epsilon, round) for z in keys]
         points = [term for pair in zip(above, below, strict=True) for term in pair]
         losses = self._losses(origin, points, batch)
         up, down = losses[0::2], losses[1::2]
         slopes = (up - down) / (2 * self._epsilon)
-        return Measured(slopes, (up + down).mean(1) / 2, slopes.shape[1])
+        return Measured(slopes, (up + down).mean(1) / 2, num_samples)
 
     def _losses(self, origin: Tensor, points: Sequence[Term], batch: Sequence[Any]) -> Tensor:
         """Loss of each sample at ``origin + term`` for each of the points, ``[points, samples]`` in fp64."""
         size = self.settings.points_per_pass
         groups = (points[start : start + size] for start in range(0, len(points), size))
-        return torch.cat([self._pass(origin, group, batch) for group in groups]).double().cpu()
+        own = torch.cat([self._pass(origin, group, batch) for group in groups]).double().cpu()
+        return self.share.together(own)
 
     def _pass(self, origin: Tensor, points: Sequence[Term], batch: Sequence[Any]) -> Tensor:
         if len(points) == 1:
             self.vector.place(origin, self.directions, points)
-            return torch.cat([self.model.sample_losses(micro) for micro in batch])[None]
+            losses = [self.model.sample_losses(micro)[: micro.num_samples] for micro in batch]
+            return torch.cat(losses)[None]
         stacked = origin.repeat(len(points), 1)
         for row, term in zip(stacked, points, strict=True):
             for start, end in self.directions.pieces(origin.device):
                 self.directions.add(row[start:end], start, [term])
-        return torch.cat([self.model.losses_at(stacked, micro) for micro in batch], dim=1)
+        found = [self.model.losses_at(stacked, micro)[:, : micro.num_samples] for micro in batch]
+        return torch.cat(found, dim=1)

@@ -23,6 +23,7 @@ from haversack_trainer.exchange.base import Outgoing, Swap
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.method import Batches, Fetch, StepResult, Trainee
 from haversack_trainer.privacy.account import Budget, Use
+from haversack_trainer.sharding import InParts
 
 from . import codec
 from .checks import require_repeatable, require_sound, takes_points
@@ -31,6 +32,7 @@ from .privacy import protected
 from .projection import Projector
 from .replica import Replica
 from .settings import Code, Estimate, Settings
+from .share import Share
 from .words import WORD_BITS, key
 
 ROUNDING_SALT: Final = 0x3C6EF372
@@ -41,22 +43,34 @@ class Spsa:
     """One round is one step: K directions, no backward pass."""
 
     def __init__(
-        self, settings: Settings, peer: int, seed: int, model: Trainee, batches: Batches
+        self,
+        settings: Settings,
+        peer: int,
+        seed: int,
+        model: Trainee,
+        batches: Batches,
+        *,
+        shards: InParts | None = None,
     ) -> None:
+        """``shards``: the pod's processes, each of which measures its own samples at all points."""
         self._settings, self._peer, self._seed = settings, peer, seed
         self._model = model
         model.train(mode=False)
         require_sound(model)
         micro_batches = batches.micro_batches(0)
         first = micro_batches[0]
-        self._batch_size = sum(micro.num_samples for micro in micro_batches)
+        share = Share(None if shards is None else shards.world)
+        self._batch_size = share.total(sum(micro.num_samples for micro in micro_batches))
         require_repeatable(model, first)
-        if settings.points_per_pass > 1 and not takes_points(model, first):
+        if settings.points_per_pass > 1 and not share.all_agree(takes_points(model, first)):
             settings = settings.model_copy(update={"points_per_pass": 1})
         self._replica = Replica(settings, seed, model)
-        measures = Projector if settings.estimator is Estimate.PROJECTION else Estimator
-        self._estimator = measures(
-            settings, peer, seed, model, batches, self._replica.vector, self._replica.directions
+        vector, directions = self._replica.vector, self._replica.directions
+        common = settings, peer, seed, model, batches, vector, directions
+        self._estimator = (
+            Projector(*common)
+            if settings.estimator is Estimate.PROJECTION
+            else Estimator(*common, share)
         )
         self._batches, self._noise = batches, random.SystemRandom()
         self._measured: list[float] = []

@@ -52,6 +52,11 @@ class Code(StrEnum):
     SIGN = "Sign"
 
 
+class Sharding(StrEnum):
+    NONE = "None"
+    ZERO3 = "ZeRO3"
+
+
 class SlopePrivacy(Privacy):
     """Differential privacy of one record against what its peer publishes."""
 
@@ -106,6 +111,14 @@ class Settings(MethodSettings):
             "and privacy",
         ),
         Check(
+            "self.estimator == 'Differences' || self.sharding == 'None'",
+            lambda settings: (
+                settings.estimator is Estimate.DIFFERENCES or settings.sharding is Sharding.NONE
+            ),
+            "sharding: Projection takes a backward pass, for which nothing is shared out; write None, or "
+            "estimator Differences",
+        ),
+        Check(
             "(!has(self.rank) && !has(self.refreshRounds)) || self.distribution == 'LowRank'",
             lambda settings: (
                 (settings.rank is None and settings.refresh_rounds is None)
@@ -128,6 +141,12 @@ class Settings(MethodSettings):
             lambda settings: not settings.normalise or settings.directions >= LEAST_FOR_SPREAD,
             "normalise: one direction has no standard deviation; set directions to 2 or more",
         ),
+        Check(
+            "!self.normalise || self.code != 'Sign'",
+            lambda settings: not settings.normalise or settings.code is not Code.SIGN,
+            "normalise: Sign sends no sizes, and where all signs agree there would be no step; remove it, or "
+            "change the code",
+        ),
         *PRIVACY_CHECKS,
     )
 
@@ -137,6 +156,12 @@ class Settings(MethodSettings):
     learning_rate: Decimal = Field(default="0.00005", description="Step size eta.")
     epsilon_log2: int = Field(
         default=7, ge=1, le=20, description="The perturbation is 2 to the power of minus this."
+    )
+    sharding: Sharding = Field(
+        default=Sharding.NONE,
+        description="How the processes of a peer share its model out, one per accelerator (or pools[].processes): "
+        "with ZeRO3 each holds a part of the frozen weights, and measures a part of each batch at all points. "
+        "None: one process.",
     )
     distribution: Distribution = Field(
         default=Distribution.RADEMACHER,
