@@ -17,22 +17,25 @@ def _slots(full: int, forward_only: int, **more: Any) -> dict[str, Any]:
     return {"solver": "Slots", "slots": {"full": full, "forwardOnly": forward_only}, **more}
 
 
-def _of_dec_lora(edits: Mapping[str, Any]) -> Any | None:
-    """Dec-LoRA's settings, if nothing else is edited."""
+def _inside_d2ft(edits: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The same edits with Dec-LoRA's settings as D2FT's gossip; None if they are of something else."""
     match dict(edits):
-        case {"spec.method.decLoRA": settings, **others} if not others:
-            return settings
-        case {"spec.method": {"type": "DecLoRA", "decLoRA": settings}, **others} if not others:
-            return settings
-    return None
+        case {"spec.method.decLoRA": settings, **others}:
+            pass
+        case {"spec.method": {"type": "DecLoRA", "decLoRA": settings}, **others}:
+            pass
+        case _:
+            return None
+    if any(path.startswith("spec.method") or path == "spec.network.bulk" for path in others):
+        return None
+    return {**_d2ft(gossip=settings), **others}
 
 
 def _inside() -> Iterator[Case]:
     for case in METHOD_CASES:
-        accepted, rejected = _of_dec_lora(case.accepted), _of_dec_lora(case.rejected)
+        accepted, rejected = _inside_d2ft(case.accepted), _inside_d2ft(case.rejected)
         if accepted is not None and rejected is not None:
-            title = f"D2FT's gossip: {case.name}"
-            yield Case(title, _d2ft(gossip=accepted), _d2ft(gossip=rejected), f"gossip.{case.says}")
+            yield Case(f"D2FT's gossip: {case.name}", accepted, rejected, f"gossip.{case.says}")
 
 
 _RULES: Final[tuple[tuple[str, dict[str, Any], dict[str, Any], str], ...]] = (
