@@ -1,17 +1,22 @@
 """Blobs from member to member, a real hub beside: what is carried, and what happens when it is not.
 
-Members are threads with process groups of their own; a member dies as a process does, by its connections.
+Members are threads with process groups of their own; a member dies as a process does, by its connections. One is a process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from faulty_group import Fault, Faulty, FaultyDirect, blob_of
 from hub_certificates import Authority
 from hub_harness import HubThread, a_join, json_of
 from run_harness import wait_until
@@ -20,13 +25,12 @@ from swapping import swap
 from haversack_trainer.contract.membership import Start
 from haversack_trainer.contract.records import Kind
 from haversack_trainer.exchange.base import Outgoing, Swap
-from haversack_trainer.exchange.carrier import GroupError, Keep, Meeting
+from haversack_trainer.exchange.carrier import GroupError
 from haversack_trainer.exchange.direct import Direct
-from haversack_trainer.exchange.group import Ended, Group, Host
 from haversack_trainer.exchange.http import HttpExchange
 
+HERE = Path(__file__).parents[2]
 LEASE_SECONDS = 2.0
-SILENCE_SECONDS = 5.0
 
 
 class PowerCut(Exception):
@@ -35,51 +39,6 @@ class PowerCut(Exception):
 
 def never() -> bool:
     return False
-
-
-Fault = Callable[["Faulty", int], None]
-"""Given the member's group and the round."""
-
-
-class Faulty(Group):
-    """A group in which something happens to this member at one point of one round."""
-
-    def __init__(self, meeting: Meeting, me: int, host: Host, faults: dict[str, Fault]) -> None:
-        super().__init__(meeting, me, host)
-        self.me, self._faults = me, faults
-
-    def gather(self, round: int, blob: bytes, ended: Ended, keep: Keep) -> None:
-        self._round, self._own = round, blob
-        self._happen("before")
-        super().gather(round, blob, ended, keep)
-        self._happen("after")
-
-    def _await(self, round: int, what: str, ended: Ended) -> None:
-        super()._await(round, what, ended)
-        self._happen(f"all say {what}")
-
-    def _say(self, round: int, what: str, value: str) -> None:
-        self._happen(f"says {what}")
-        super()._say(round, what, value)
-        self._happen(f"said {what}")
-
-    def _happen(self, point: str) -> None:
-        if (fault := self._faults.get(point)) is not None:
-            fault(self, self._round)
-
-
-class FaultyDirect(Direct):
-    """One member's way, with its faults."""
-
-    def __init__(self, me: int, faults: dict[str, Fault]) -> None:
-        super().__init__("127.0.0.1", me, SILENCE_SECONDS)
-        self._faults = faults
-
-    def _of(self, meeting: Meeting) -> Group:
-        if self._group is None or self._group.meeting != meeting:
-            self.part()
-            self._group = Faulty(meeting, self._me, self._host, self._faults)
-        return self._group
 
 
 @dataclass
@@ -109,11 +68,6 @@ class Site:
     @property
     def blobs_on_hub(self) -> int:
         return len(list((self.hub.folder / "blobs").iterdir()))
-
-
-def blob_of(number: int, peer: int) -> Outgoing:
-    """Of another length for each peer."""
-    return Outgoing(b"body", blob=f"round {number} of peer {peer} ".encode() * (10 + peer))
 
 
 def check(swaps: dict[int, Swap], number: int, *members: int) -> None:
@@ -198,6 +152,30 @@ def test_a_member_dies_in_a_gather_and_the_others_take_the_same(
     before = site.blobs_on_hub
     check(site.round(2, *others), 2, *others)
     # The next group is another one, and works.
+    assert site.blobs_on_hub == before
+
+
+def test_a_process_is_killed_in_a_gather_and_the_others_take_the_same(site: Site) -> None:
+    """As above, but the kernel ends it."""
+    command = [sys.executable, str(HERE / "direct_member.py"), str(site.hub.port)]
+    tls = site.hub.authority.folder("peer-2")
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen([*command, str(tls), site.hub.run], env=environ)
+    try:
+        site.members = [site.hub.exchange(peer, carrier=site.carrier(peer)) for peer in (0, 1)]
+        for member in site.members:
+            member.join(a_join(f"first-{member.me}"))
+        assert site.members[0].wait_for(lambda state: len(state.view) == 3, never, 60)
+        site.members[0].append(Kind.START, 0, json_of(Start()))
+        assert site.members[1].wait_for(lambda state: state.start is not None, never, 10)
+        check(site.round(0, 0, 1), 0, 0, 1, 2)
+        check(site.round(1, 0, 1), 1, 0, 1)
+        assert process.wait(10) == -signal.SIGKILL
+    finally:
+        process.kill()
+        process.wait()
+    before = site.blobs_on_hub
+    check(site.round(2, 0, 1), 2, 0, 1)
     assert site.blobs_on_hub == before
 
 
