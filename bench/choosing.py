@@ -117,12 +117,12 @@ def main() -> None:
     if chosen.here:
         print(json.dumps(measured(chosen.here, chosen.steps)))
         return
-    rows = measured_before()
     for arm in chosen.arms:
-        rows[arm] = apart(arm, chosen.steps)
-        print(arm, rows[arm], flush=True)
-    ordered = {arm: rows[arm] for arm in ARMS if arm in rows}
-    write("choosing", {"peers": PEERS, "batch_size": BATCH_SIZE, **ordered})
+        # Written at once, so that a run that is cut off keeps what it has.
+        row = apart(arm, chosen.steps)
+        rows = {**measured_before(), arm: row}
+        ordered = {arm: rows[arm] for arm in ARMS if arm in rows}
+        write("choosing", {"peers": PEERS, "batch_size": BATCH_SIZE, **ordered})
 
 
 if __name__ == "__main__":
