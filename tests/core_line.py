@@ -23,8 +23,14 @@ from haversack_trainer.hub.core import Behind, Core
 
 
 class Shelf:
+    starts = (0,)
+
     def append(self, frame: bytes) -> None:
         """Nothing is kept: the disk will be lost."""
+
+    def segment(self, start: int) -> bytes:
+        """Nothing is asked for that is not in memory."""
+        raise AssertionError(start)
 
 
 class CoreLine(Line):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hub_harness import a_join, json_of
@@ -14,10 +15,18 @@ from haversack_trainer.hub.journal import NotStored
 
 @dataclass
 class Shelf:
-    """Storage in memory; ``room`` frames fit."""
+    """Storage in memory; ``room`` frames fit, in segments of so many each."""
 
     frames: list[bytes] = field(default_factory=list)
     room: int = 10**6
+    segment_records: int = 10**6
+
+    @property
+    def starts(self) -> Sequence[int]:
+        return range(0, max(1, len(self.frames)), self.segment_records)
+
+    def segment(self, start: int) -> bytes:
+        return b"".join(self.frames[start : start + self.segment_records])
 
     def append(self, frame: bytes) -> None:
         if len(self.frames) >= self.room:
@@ -54,7 +63,7 @@ class Bench:
             incomplete=incomplete,
             needs_approval=needs_approval,
             deadline_seconds=deadline_seconds,
-            recovered=recovered,
+            recovered=recovered or (),
         )
 
     @property

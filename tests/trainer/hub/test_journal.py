@@ -33,7 +33,7 @@ def reopened(folder: Path) -> Journal:
 def test_a_restart_reads_all_segments_back(tmp_path: Path) -> None:
     assert len(filled(tmp_path)) > 2
     journal = reopened(tmp_path)
-    assert (journal.recovered, journal.was_cut) == (RECORDS, False)
+    assert (list(journal.records()), journal.was_cut) == (RECORDS, False)
     assert journal.store == reopened(tmp_path).store
 
 
@@ -42,7 +42,7 @@ def test_a_torn_tail_is_cut_at_the_last_whole_record(tmp_path: Path, lost: int) 
     newest = filled(tmp_path, segment_bytes=10**6)[-1]
     os.truncate(newest, newest.stat().st_size - lost)
     journal = reopened(tmp_path)
-    assert (journal.recovered, journal.was_cut) == (RECORDS[:-1], True)
+    assert (list(journal.records()), journal.was_cut) == (RECORDS[:-1], True)
     assert newest.stat().st_size == sum(record.num_bytes for record in RECORDS[:-1])
 
 
@@ -52,7 +52,7 @@ def test_appends_go_on_after_a_cut(tmp_path: Path) -> None:
     journal = Journal(tmp_path, "run")
     journal.append(RECORDS[-1].encode())
     journal.close()
-    assert reopened(tmp_path).recovered == RECORDS
+    assert list(reopened(tmp_path).records()) == RECORDS
 
 
 def damage(segment: Path) -> None:
@@ -70,15 +70,15 @@ def test_a_segment_in_the_middle_ends_the_log_there_and_peers_bring_it_back(
     store = reopened(tmp_path).store
     harm(segments[which])
     journal = Journal(tmp_path, "run")
-    known = len(journal.recovered)
-    assert (journal.recovered, journal.was_cut) == (RECORDS[:known], True)
+    known = len(list(journal.records()))
+    assert (list(journal.records()), journal.was_cut) == (RECORDS[:known], True)
     # Another name, so that peers give back what they know to have been taken.
     assert journal.store != store
     for record in RECORDS[known:]:
         journal.append(record.encode())
     journal.close()
     again = reopened(tmp_path)
-    assert (again.recovered, again.was_cut, again.store) == (RECORDS, False, journal.store)
+    assert (list(again.records()), again.was_cut, again.store) == (RECORDS, False, journal.store)
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
@@ -104,4 +104,4 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     room[0] = 1000
     journal.append(RECORDS[2].encode())
     journal.close()
-    assert reopened(tmp_path).recovered == [RECORDS[0], RECORDS[2]]
+    assert list(reopened(tmp_path).records()) == [RECORDS[0], RECORDS[2]]

@@ -16,8 +16,14 @@ from haversack_trainer.hub.publisher import Publisher
 
 
 class Shelf:
+    starts = (0,)
+
     def append(self, frame: bytes) -> None:
         """What the disk does with it is up to ``sync``."""
+
+    def segment(self, start: int) -> bytes:
+        """Nothing is asked for that is not in memory."""
+        raise AssertionError(start)
 
 
 def a_core() -> Core:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import run_harness
 from checkpoint_cases import Failing
 from hub_harness import IDENTITY
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from log_story import Story
 
 from haversack_trainer.checkpoint import archive as archives
 from haversack_trainer.checkpoint.archive import Archive
+from haversack_trainer.checkpoint.compaction import FAN_IN
 from haversack_trainer.contract.records import decode
 from haversack_trainer.exchange.memory import MemoryExchange, MemoryLog
 from haversack_trainer.loop.archiving import Archiving
@@ -27,6 +32,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.log = MemoryLog(run_harness.RUN)
+        self.segment_bytes = SEGMENT_BYTES
         self.store: Store = FileStore(folder, f"file://{folder}")
         self.job = run_harness.a_job(folder, folder, folder, "SPSA")
         self.tell(Story().join(0, 1).start())
@@ -43,7 +49,7 @@ class Bench:
         """One that has read all of the log that there is now."""
         exchange = MemoryExchange(self.log, 0)
         exchange.wait_for(lambda _: True, lambda: False)
-        return Archiving(self.store, self.job, (), IDENTITY, exchange, SEGMENT_BYTES)
+        return Archiving(self.store, self.job, (), IDENTITY, exchange, self.segment_bytes)
 
     def archive(self) -> Archive:
         found = archives.newest(self.store, run_harness.RUN)
@@ -110,3 +116,42 @@ def test_a_store_that_fails_on_the_way_leaves_a_whole_archive(bench: Bench, writ
     assert archives.records(whole, archive, archive.logs[0])
     bench.leader().keep()
     assert bench.archive().rounds == 2
+
+
+STEPS = st.lists(st.tuples(st.integers(1, 4), st.none() | st.integers(0, 4)), max_size=40)
+"""Rounds until the leader keeps the archive, and after how many writes the store fails it, if it does."""
+
+
+@given(STEPS)
+@settings(max_examples=15, deadline=None)
+def test_segments_become_fewer_and_bigger_and_a_crash_on_the_way_loses_nothing(
+    steps: list[tuple[int, int | None]],
+) -> None:
+    with TemporaryDirectory() as folder:
+        bench, rounds = Bench(Path(folder)), 0
+        bench.segment_bytes = 40
+        for num_rounds, writes in [*steps, (1, None)]:
+            bench.rounds(*range(rounds, rounds + num_rounds))
+            rounds += num_rounds
+            whole = bench.store
+            if writes is not None:
+                bench.store = Failing(whole, writes)
+            with suppress(StoreError):
+                bench.leader().keep()
+            bench.store = whole
+            found = archives.newest(whole, run_harness.RUN)
+            for part in found.archive.logs if found else ():
+                frames = bench.log.book.ledger.read(0, part.next).frames
+                assert archives.records(whole, bench.archive(), part) == list(decode(frames))
+        assert bench.archive().rounds == rounds
+        assert set(segments(bench.archive())) <= bench.keys()
+        assert len(segments(bench.archive())) <= 2 * FAN_IN
+
+
+def test_a_segment_that_was_merged_is_removed_after_the_manifest(bench: Bench) -> None:
+    bench.segment_bytes = 40
+    for number in range(1 + 2 * FAN_IN):  # The first one holds the joins and is as big as eight.
+        bench.rounds(2 * number, 2 * number + 1)
+        bench.leader().keep()
+    assert len(segments(bench.archive())) == 1 + 2
+    assert len(bench.keys()) == 1 + 2 + 1

@@ -9,6 +9,7 @@ last, and only then goes what it replaces. There is no secret in any of it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,7 +26,8 @@ from .manifest import ArchiveRef, Manifest, Sha256, digest
 
 ARCHIVE: Final = "archive"
 SEGMENT_BYTES: Final = 2**20
-"""A segment that has grown to this is never written again; the newest one is, until then."""
+"""A segment that has grown to this is full; the newest one is written again until then. Full ones are only written
+again to become a bigger one (``compaction``)."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -110,16 +112,18 @@ def read(store: Store, ref: ArchiveRef) -> Archive:
     return found.archive
 
 
-def write(store: Store, archive: Archive, frames: bytes, replaced: Found | None) -> ArchiveRef:
-    """Write ``frames``, the newest log's last segment, then the manifest; then remove what that replaced.
+def write(
+    store: Store, archive: Archive, segments: Mapping[str, bytes], replaced: Found | None
+) -> ArchiveRef:
+    """Write new segments, by key, then the manifest; then remove what that replaced.
 
     Raises ``StoreError``; what it leaves then is no part of an archive.
     """
-    segment = archive.logs[-1].segments[-1]
-    store.put(segment.key, frames)
-    info = store.head(segment.key)
-    if info is None or info.size_bytes != segment.size_bytes:
-        raise Damaged(f"{segment.key} is not in {store.uri} as it was written")
+    for segment_key, frames in segments.items():
+        store.put(segment_key, frames)
+        info = store.head(segment_key)
+        if info is None or info.size_bytes != len(frames):
+            raise Damaged(f"{segment_key} is not in {store.uri} as it was written")
     body = archive.encode()
     key = f"{ARCHIVE}/{archive.job.run}/{archive.epoch:08d}-{digest(body)[:8]}.json"
     store.put(key, body)

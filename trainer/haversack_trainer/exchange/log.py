@@ -59,6 +59,7 @@ class RunState:
     round: int = 0
     """The open round; meaningful once ``start`` is set."""
     closed: list[ClosedRound] = field(default_factory=list)
+    """All of this log, unless they were forgotten."""
     checkpoint: CheckpointRef | None = None
     evaluation: Evaluation | None = None
     ending: Ending | None = None
@@ -114,9 +115,13 @@ class RunState:
         return tuple(self._open.values())
 
     def closed_round(self, round: int) -> ClosedRound | None:
-        """A past round of this log, or None."""
-        index = round - self.start.round if self.start else -1
+        """A past round of this log, or None; also if it was forgotten."""
+        index = round - self.closed[0].round if self.closed else -1
         return self.closed[index] if 0 <= index < len(self.closed) else None
+
+    def forget_rounds(self, num_kept: int) -> None:
+        """Keep so many of the closed rounds, the newest: for readers that need no others."""
+        del self.closed[:-num_kept]
 
     def is_member(self, peer: int) -> bool:
         """Whether ``peer`` is in the view or waits to enter it."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from itertools import accumulate
+from typing import Final
 
 from haversack_trainer.contract.records import (
     HUB,
@@ -14,20 +15,18 @@ from haversack_trainer.contract.records import (
     Record,
     chain,
     decode,
-    genesis,
 )
 from haversack_trainer.contract.report import MAX_COUNT, PeerReport, RunProgress
 from haversack_trainer.exchange.admission import LEASE_EXPIRED, Book, Forged
 from haversack_trainer.exchange.base import Stale
 from haversack_trainer.exchange.ledger import Tail
-from haversack_trainer.exchange.payload import DIGEST_BYTES
+
+from .needs import KEPT_ROUNDS, RECENT_ROUNDS, blobs_between, needed_blobs
+from .past import Past, Storage
 
 MAX_READ_BYTES: Final = 8 * 2**20
 """Of one answer to a read; a longer log is read in several."""
 MAX_SHARED_BYTES: Final = 2**20
-RECENT_ROUNDS: Final = 3
-"""Closed rounds whose blobs are kept, and what those build on."""
-_MOST_AUX: Final = 127
 
 
 class Behind(Exception):
@@ -39,12 +38,6 @@ class Settling(Exception):
 
 
 _SETTLING: Final = Settling("the hub waits for its log to be brought back; try again")
-
-
-class Storage(Protocol):
-    """Where frames go before they count. Raises ``journal.NotStored``."""
-
-    def append(self, frame: bytes) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +58,7 @@ class Core:
         rounds: int,
         lease_seconds: float,
         clock: Callable[[], float],
-        recovered: list[Record] | None = None,
+        recovered: Iterable[Record] = (),
         incomplete: bool = False,
         needs_approval: bool = False,
         deadline_seconds: float | None = None,
@@ -77,6 +70,7 @@ class Core:
         self.wake_mark = 0
         """Position after the newest record that lets peers go on: all but payloads that leave a round open."""
         self._storage, self._rounds, self._clock = storage, rounds, clock
+        self._past = Past(self.book.ledger, storage)
         self._leases: dict[int, float] = {}
         self._reports: dict[int, PeerReport] = {}
         self._sent_before: dict[int, int] = {}
@@ -89,8 +83,9 @@ class Core:
         self._last_tick = clock()
         self._settle_until: float | None = None
         self._heard: set[int] = set()
-        self._num_past = 0
-        for record in recovered or []:
+        self._first_recent = 0
+        """Older rounds' blobs were told by ``past_blobs``."""
+        for record in recovered:
             self._enter(record)
         if incomplete:
             self._settle()
@@ -124,7 +119,7 @@ class Core:
             if len(self) == 0:
                 self._settle()
             raise Behind(f"this hub has {len(self)} records, not {start}")
-        if head and head != self.book.ledger.head_at(start).hex():
+        if head and head != self._past.head_at(start).hex():
             raise Stale(f"this hub's first {start} records are not those that you have")
         if author == OPERATOR:
             return
@@ -133,7 +128,11 @@ class Core:
         self._renew(author)
 
     def read(self, start: int, end: int) -> Tail:
-        """Records from ``start`` on, at most 8 MiB; one object for all who wait at the same place."""
+        """Records from ``start`` on, about 8 MiB at most; one object for all who wait at the same place.
+
+        Raises ``journal.NotStored``."""
+        if start < self.book.ledger.floor:
+            return self._past.read(start)
         if end != self._tails_end:
             self._tails, self._tails_end = {}, end
         if (tail := self._tails.get(start)) is None:
@@ -148,11 +147,12 @@ class Core:
         Raises ``Stale``, ``CorruptRecord`` or what the storage raises.
         """
         self.check_settling()
-        have = self.book.ledger.read(0).frames
-        hash_, records = genesis(self.book.run), list(decode(frames))
-        for record in records:
-            hash_ = chain(hash_, record.encode())
-        if hash_.hex() != head or frames[: len(have)] != have[: len(frames)]:
+        records = list(decode(frames))
+        heads = list(
+            accumulate((it.encode() for it in records), chain, initial=self._past.head_at(0))
+        )
+        common = min(len(self), len(records))
+        if heads[-1].hex() != head or heads[common] != self._past.head_at(common):
             raise Stale("the refill is not a continuation of this run's log")
         for record in records[len(self) :]:
             self._store(record)
@@ -226,31 +226,13 @@ class Core:
         return report.model_copy(update={"bytes_sent": min(sent, MAX_COUNT)})
 
     def needed_blobs(self) -> set[str]:
-        """Digests that the open round and the newest closed ones refer to, and what those blobs build on: as many
-        of their peer's earlier ones as their ``aux`` says."""
-        state = self.book.state
-        closed = state.closed[-RECENT_ROUNDS - _MOST_AUX :]
-        rounds = [*(round_.all_payloads for round_ in closed), state.open_payloads]
-        first: dict[int, int] = {}
-        """By peer, where in ``rounds`` the oldest needed blob is."""
-        for at in range(max(0, len(closed) - RECENT_ROUNDS), len(rounds)):
-            for payload in rounds[at]:
-                oldest = at - max(payload.aux, 0)
-                first[payload.peer] = min(first.get(payload.peer, oldest), oldest)
-        return {
-            payload.body[-DIGEST_BYTES:].hex()
-            for at, payloads in enumerate(rounds)
-            for payload in payloads
-            if at >= first.get(payload.peer, len(rounds))
-        }
+        """As ``needs.needed_blobs``."""
+        return needed_blobs(self.book.state)
 
     def past_blobs(self) -> Iterator[str]:
         """Digests that older rounds referred to, of those that became so since the last call."""
-        rounds = self.book.state.closed
-        start, self._num_past = self._num_past, max(0, len(rounds) - RECENT_ROUNDS)
-        for round_ in rounds[start : self._num_past]:
-            for payload in round_.all_payloads:
-                yield payload.body[-DIGEST_BYTES:].hex()
+        first, self._first_recent = self._first_recent, self.book.state.round - RECENT_ROUNDS
+        return blobs_between(self.book.state, first, self._first_recent)
 
     def _append(self, author: int, record: Record, incarnation: str) -> int:
         known = self.book.check(author, record, incarnation)
@@ -263,10 +245,13 @@ class Core:
     def _enter(self, record: Record) -> int:
         closed = len(self.book.state.closed)
         position = self.book.enter(record)
+        self._past.entered()
         if record.kind is not Kind.PAYLOAD or len(self.book.state.closed) > closed:
             self.wake_mark = position + 1
         if record.kind is Kind.JOIN:
             self._renew(record.peer)
+        if len(self.book.state.closed) > 2 * KEPT_ROUNDS:
+            self.book.state.forget_rounds(KEPT_ROUNDS)
         self._watch_deadline()
         return position
 

@@ -10,14 +10,15 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Lock
 from typing import Final
 
 from haversack_trainer.contract.records import CorruptRecord, Record, decode
 
-SEGMENT_BYTES: Final = 16 * 2**20
+SEGMENT_BYTES: Final = 8 * 2**20
+"""The hub holds two of them in memory, and a newcomer reads one at a time."""
 _logger: Final = logging.getLogger(__name__)
 
 
@@ -44,14 +45,34 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self.was_cut = False
         """Whether opening found damage, and cut off the log from there on."""
-        self.recovered: list[Record] = []
-        self._size = 0
+        self.starts: list[int] = []
+        """Position of each segment's first record."""
+        self._position = self._size = 0
         self._swap = Lock()
         """Held while the file is synced or exchanged for the next."""
         self.store = _claim(folder / "store.json", run)
         self._file = self._open_newest(self._recover())
         if self.was_cut:
             self.store = _name(folder / "store.json", run)
+
+    def __len__(self) -> int:
+        """Number of records."""
+        return self._position
+
+    def records(self) -> Iterator[Record]:
+        """All records, read from the disk one segment after the other."""
+        for start in self.starts:
+            yield from decode(self.segment(start))
+
+    def segment(self, start: int) -> bytes:
+        """All frames of the segment that begins at ``start``. Raises ``NotStored``."""
+        path = self._folder / _segment(start)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise NotStored(
+                f"the hub's disk does not give {path} back: {error.strerror}"
+            ) from error
 
     def append(self, frame: bytes) -> None:
         """Write one frame, all of it or nothing. Raises ``NotStored``."""
@@ -87,21 +108,21 @@ class Journal:
         segments = sorted(self._folder.glob("log-*.seg"))
         read: list[Path] = []
         for segment in segments:
-            if self.was_cut or segment.name != _segment(len(self.recovered)):
+            if self.was_cut or segment.name != _segment(self._position):
                 _logger.warning("%s is removed: what comes before it is damaged", segment)
                 segment.unlink()
                 self.was_cut = True
             else:
+                self.starts.append(self._position)
                 self._read(segment)
                 read.append(segment)
-        self._position = len(self.recovered)
         return read[-1] if read else None
 
     def _read(self, segment: Path) -> None:
         self._size = 0
         try:
             for record in decode(segment.read_bytes()):
-                self.recovered.append(record)
+                self._position += 1
                 self._size += record.num_bytes
         except CorruptRecord as error:
             size = segment.stat().st_size
@@ -113,6 +134,8 @@ class Journal:
         path = segment or self._folder / _segment(self._position)
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
         _sync_folder(self._folder)
+        if segment is None:
+            self.starts.append(self._position)
         return file
 
     def _roll(self) -> None:

@@ -71,8 +71,8 @@ async def running(
         rounds=settings.rounds,
         lease_seconds=settings.lease_seconds,
         clock=clock,
-        recovered=journal.recovered,
-        incomplete=journal.was_cut or (settings.awaits_log and not journal.recovered),
+        recovered=journal.records(),
+        incomplete=journal.was_cut or (settings.awaits_log and not journal),
         needs_approval=settings.needs_approval,
         deadline_seconds=settings.deadline_seconds,
     )
