@@ -39,7 +39,7 @@ STEP_BYTES: Final = HEADER_BYTES + DIRECTIONS
 MACHINES: Final = (4, 16, 64, 256)
 STEPS: Final = 20
 REPLAYED: Final = {
-    "cpu": ((1_000, 100_000), (1_000, 1_000_000), (10_000, 100_000)),
+    "cpu": ((1_000, 100_000), (100, 1_000_000), (100, 10_000_000)),
     "cuda": ((1_000, 1_000_000), (1_000, 10_000_000), (10_000, 1_000_000)),
 }
 """(rounds, weights) by device."""

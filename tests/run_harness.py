@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -212,11 +212,13 @@ class PeerThread:
     begin: Callable[[], None] = lambda: None
     """Called in the thread before the peer joins."""
     error: BaseException | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """What the store's keys are taken from."""
 
     def __post_init__(self) -> None:
         self.exchange = self.transport.exchange(self.peer)
         config = peer_config(self.job, self.peer, self.work)
-        self.material = prepare(config, {})
+        self.material = prepare(config, self.environ)
         self._peer = compose(config, self.material, self.exchange, self._asked)
         self._thread = Thread(target=self._run, name=f"peer-{self.peer}")
 
@@ -262,12 +264,15 @@ class Crew:
     job: JobFile
     folder: Path
     peers: dict[int, PeerThread] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict)
 
     def add(self, peer: int, job: JobFile | None = None) -> PeerThread:
         """A peer, with another job file than the rest if that is wanted."""
         work = self.folder / f"work-{len(list(self.folder.glob('work-*')))}"
         work.mkdir(parents=True)
-        self.peers[peer] = PeerThread(self.transport, job or self.job, peer, work)
+        self.peers[peer] = PeerThread(
+            self.transport, job or self.job, peer, work, environ=self.environ
+        )
         return self.peers[peer]
 
     def run(self) -> None:
