@@ -213,7 +213,6 @@ class PeerThread:
     """Called in the thread before the peer joins."""
     error: BaseException | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
-    """What the store's keys are taken from."""
 
     def __post_init__(self) -> None:
         self.exchange = self.transport.exchange(self.peer)

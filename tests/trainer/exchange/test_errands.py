@@ -16,6 +16,7 @@ from haversack_trainer.exchange.base import Evicted, Stale
 from haversack_trainer.exchange.feed import Feed
 
 LEASE_SECONDS = 3600.0
+POLL_SECONDS = 600.0
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def calm_feed(line: CoreLine, lease_seconds: float = LEASE_SECONDS) -> Iterator[
     """Of peer 0 alone in a started run, all of which it has read."""
     line.append(Kind.JOIN, 0, json_of(a_join("i0")))
     line.append(Kind.START, 0, json_of(Start()))
-    feed = Feed(line, "run", poll_seconds=25)
+    feed = Feed(line, "run", poll_seconds=POLL_SECONDS)
     feed.start("i0", lease_seconds)
     with feed.changed:
         assert feed.changed.wait_for(lambda: len(feed._ledger) == 2, 10)
@@ -63,7 +64,8 @@ def test_each_round_is_one_request() -> None:
             carry(feed, number).result(10)
             with feed.changed, feed.waiting():
                 assert [record.round for record in feed.take()][-1] == number
-    assert line.requests == ["POST 25"] * 5
+    # On a busy machine, calls that keep the lease may fall between.
+    assert [asked for asked in line.requests if asked != "GET 0"] == [f"POST {POLL_SECONDS:g}"] * 5
     assert state_of(line) == (2 + 6, 6)
 
 

@@ -57,6 +57,7 @@ def test_a_line_that_breaks_every_few_requests_loses_and_doubles_nothing(
 def test_after_the_first_round_bodies_go_with_the_request_that_waits(hub: HubThread) -> None:
     exchanges = hub.joined(0, 1)
     beside = [exchange._asker.sent for exchange in exchanges]
+    read = [exchange.bytes_received for exchange in exchanges]
 
     def rounds(exchange: HttpExchange) -> None:
         for number in range(8):
@@ -65,7 +66,8 @@ def test_after_the_first_round_bodies_go_with_the_request_that_waits(hub: HubThr
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(rounds, exchanges))
     frame = HEADER_BYTES + 1
-    for exchange, before in zip(exchanges, beside, strict=True):
+    for exchange, before, read_before in zip(exchanges, beside, read, strict=True):
+        assert exchange.bytes_received == read_before + 8 * 2 * frame
         assert exchange._asker.sent + exchange._feed.bytes_sent == before + 8 * frame
         assert exchange._asker.sent <= before + frame
         assert exchange.state.round == 8

@@ -41,6 +41,7 @@ POLL_SECONDS: Final = 25.0
 _GRACE_SECONDS: Final = 15.0
 """How much longer than the poll itself an answer may take."""
 _CALLS_PER_LEASE: Final = 4
+"""And ten in the time of a poll: a hub that lost its disk has to hear of all before it goes on."""
 _logger: Final = logging.getLogger(__name__)
 
 
@@ -100,7 +101,7 @@ class Feed:
         """Follow as this process of the peer, also after an eviction. Without a known lease it is never calm."""
         with self.changed:
             self._incarnation = incarnation
-            self._calm_seconds = lease_seconds / _CALLS_PER_LEASE
+            self._calm_seconds = min(lease_seconds / _CALLS_PER_LEASE, self._poll_seconds / 10)
             self.changed.notify_all()
         if not self._thread.is_alive():
             self._thread.start()

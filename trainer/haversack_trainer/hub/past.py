@@ -20,8 +20,9 @@ NUM_SEGMENTS: Final = 2
 class Storage(Protocol):
     """Where frames go before they count."""
 
-    starts: Sequence[int]
-    """Position of each segment's first record."""
+    @property
+    def starts(self) -> Sequence[int]:
+        """Position of each segment's first record."""
 
     def append(self, frame: bytes) -> None:
         """Raises ``journal.NotStored``."""
