@@ -99,12 +99,6 @@ POOL_CASES: Final = (
         "pools: with sharding every process",
     ),
     Case(
-        "a sharded pod has no group with other pods",
-        {**_SHARDED, "spec.network.bulk": "Relay"},
-        {**_SHARDED, "spec.network.bulk": "Direct"},
-        "network.bulk: the processes of a pod",
-    ),
-    Case(
         "four bits are not shared out",
         {"spec.model.quantization": "NF4"},
         {**_SHARDED, "spec.model.quantization": "NF4"},

@@ -41,14 +41,6 @@ PROCESS_RULES: Final = (
     ),
     Rule(
         "spec",
-        # A pod's group over loopback and one with other pods would be set up by the same variable.
-        holds_if_sharded_cel("self.network.bulk != 'Direct'"),
-        lambda spec: not spec.network.is_direct or sharding(spec) is None,
-        "network.bulk: the processes of a pod that share a model out use loopback only; write Relay, or "
-        "sharding None",
-    ),
-    Rule(
-        "spec",
         holds_if_sharded_cel("self.model.quantization == 'None'"),
         lambda spec: spec.model.quantization is Quantization.NONE or sharding(spec) is None,
         "model.quantization: weights in four bits cannot be shared out; remove it, or write sharding None",
