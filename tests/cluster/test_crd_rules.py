@@ -209,7 +209,7 @@ def test_people_see_the_columns_they_need(stored: ControlPlane) -> None:
     shown = ["stored", "DecLoRA", "True", "AwaitingApproval", "2/2", "3", "1.25"]
     assert row.split()[:7] == shown
     wide, row = stored.kubectl("get", "ftj", "-o", "wide").splitlines()
-    assert wide.split() == [*wanted, "GATE", "COMPLETE", "BYTES", "ADAPTER"]
+    assert wide.split() == [*wanted, "GATE", "COMPLETE", "BYTES", "ADAPTER", "CHOSEN"]
     assert row.split()[8:11] == ["AwaitingApproval", "False", "4096"]
 
 
