@@ -119,8 +119,8 @@ def _inside(path: str) -> str:
 
 _IN_D2FT: Final[dict[str, Mapping[str, Any]]] = {
     _inside(path): {
+        **{_inside(other): value for other, value in edits.items()},
         "spec.method.type": "D2FT",
-        **{_inside(other): value for other, value in edits.items() if _LORA in other},
     }
     for path, edits in _CONTEXTS.items()
     if path.startswith(_LORA)

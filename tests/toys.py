@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -25,6 +25,10 @@ class ToyBatch:
     @property
     def num_samples(self) -> int:
         return len(self.inputs)
+
+    def samples(self) -> Iterator[ToyBatch]:
+        for at in range(len(self.inputs)):
+            yield ToyBatch(self.inputs[at : at + 1], self.targets[at : at + 1])
 
 
 class ToyModel:

@@ -78,3 +78,10 @@ def test_a_robust_average_needs_peers_enough_to_be_left(
     assert told == by_operator(settings, **{"spec.placement.minPeers": least})
     assert (told is None) == works
     assert works or "robust.numFaulty: TrimmedMean withstands 1 of 3 or more" in (told or "")
+
+
+def test_gradients_of_groups_are_not_by_sample() -> None:
+    gossip = {**PRIVATE, "privacy": {"unit": "Sample"}}
+    method = {"type": "D2FT", "d2FT": {"gossip": gossip}}
+    with pytest.raises(InvalidSpec, match=r"gossip\.privacy\.unit: gradients of groups"):
+        parse_spec(edited({"spec.method": method}))

@@ -73,7 +73,7 @@ class Batches(Protocol):
 
     def micro_batches(self, step: int) -> Sequence[Any]:
         """The batch of a step, counted from the run's start, cut into pieces that fit in memory. Each
-        has ``num_samples``. A pure function of (seed, peer, step)."""
+        has ``num_samples``, and ``samples()``, which are batches of one. A pure function of (seed, peer, step)."""
 
 
 class PiecewiseBatches(Batches, Protocol):

@@ -39,7 +39,9 @@ def parse_spec(body: Mapping[str, Any]) -> JobSpec:
         member, settings = settings_of(spec)
         num_peers = sum(pool.peers.replicas for pool in spec.pools)
         fault = settings.fault(num_peers) or settings.fault_of_few(spec.placement.min_peers)
-        fault = fault or fault_of_scores(settings, spec.dataset.held_out.personal_percent)
+        fault = fault or fault_of_scores(
+            spec.dataset.held_out.personal_percent, is_private=settings.is_private
+        )
         if fault is not None:
             raise InvalidSpec(f"spec.method.{member}.{fault}")
     return spec

@@ -119,3 +119,11 @@ def test_a_step_in_pieces_is_the_same_step(
     # Records are places in the part, the same ones in every step.
     assert [[sorted(part)[r] for r in piece.records] for piece in pieces] == seen
     assert all(batch.num_samples <= micro for piece in pieces for batch in piece.batches)
+
+
+def test_a_batch_is_its_samples_one_by_one() -> None:
+    batch = Batch({"ids": torch.arange(6).reshape(3, 2), "label": torch.arange(3)}, 3)
+    cut = list(batch.samples())
+    assert [one.num_samples for one in cut] == [1, 1, 1]
+    assert [one.tensors["ids"].tolist() for one in cut] == [[[0, 1]], [[2, 3]], [[4, 5]]]
+    assert [one.tensors["label"].tolist() for one in cut] == [[0], [1], [2]]

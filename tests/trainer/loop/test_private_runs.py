@@ -58,3 +58,17 @@ def test_with_the_budget_the_run_ends(
     assert [report.epsilon for report in reports] == [pytest.approx(SPENT)] * 2
     (page,) = (tmp_path / "store").rglob("report.html")
     assert "there are no more rounds: privacy.maxEpsilon is 2" in page.read_text()
+
+
+def test_samples_are_protected_in_a_real_model(crew: Callable[..., Crew]) -> None:
+    privacy = {"unit": "Sample", "noiseMultiplier": "8"}
+    settings = {"localSteps": 1, "mixer": "FFA", "privacy": privacy}
+    gate = {"gate": {"tolerance": "1000"}, "periodRounds": 3}
+    two = crew("DecLoRA", settings=settings, evaluation=gate)
+    two.run()
+    assert two.survivors[0].exchange.state.publication is not None
+    reports = two.survivors[0].exchange.peer_reports()
+    for number, peer in two.peers.items():
+        uses = Use(len(peer.material.split.parts[number]), 4, noisy_per_batch=1).after(6)
+        assert reports[number].epsilon == pytest.approx(epsilon(uses, 8.0, 1e-5))
+        assert reports[number].loss is None

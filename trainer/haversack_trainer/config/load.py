@@ -136,7 +136,9 @@ def _method(job: JobFile) -> tuple[MethodCard, MethodSettings]:
         raise ConfigError(f"method.type {job.method.type!r} is not known; {hint}")
     settings = parse(card.load_settings(), job.method.settings, "method.settings")
     fault = settings.fault(job.num_peers) or settings.fault_of_few(job.min_peers)
-    fault = fault or fault_of_scores(settings, job.dataset.held_out.personal_percent)
+    fault = fault or fault_of_scores(
+        job.dataset.held_out.personal_percent, is_private=settings.is_private
+    )
     if fault is not None:
         raise ConfigError(f"method.settings.{fault}")
     return card, settings

@@ -71,6 +71,11 @@ class MethodSettings(Frozen):
         """What these settings make of the method's ``usual`` memory."""
         return usual
 
+    @property
+    def is_private(self) -> bool:
+        """Whether what a peer publishes is to tell little of its data."""
+        return getattr(self, "privacy", None) is not None
+
     def fault_of_few(self, min_peers: int) -> str | None:  # noqa: ARG002  # a method's own may ask
         """As ``fault``, of a job that may come down to so many peers."""
         return None

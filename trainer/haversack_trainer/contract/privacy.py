@@ -17,6 +17,11 @@ class WhenSpent(StrEnum):
     REST = "Rest"
 
 
+class Unit(StrEnum):
+    PEER = "Peer"
+    SAMPLE = "Sample"
+
+
 class Privacy(Frozen):
     """Differential privacy of what a peer publishes."""
 
@@ -41,18 +46,29 @@ class Privacy(Frozen):
 
 
 class DeltaPrivacy(Privacy):
-    """Differential privacy of what a peer's round changes: all of its data are the thing protected."""
+    """Differential privacy of what a peer's round changes."""
 
+    unit: Unit = Field(
+        default=Unit.PEER,
+        description="What is protected. Peer: all of a peer's data together; what a round changes is clipped and blurred. "
+        "Sample: one of its records; each sample's gradient is clipped and each step's is blurred, and samples "
+        "go through the model one by one.",
+    )
     clip: Decimal = Field(
         default="1",
-        description="What a round changes is scaled down to this L2 norm, if it is longer; more than 0.",
+        description="What a round changes (Peer), or a sample's gradient (Sample), is scaled down to this L2 norm, if it "
+        "is longer; more than 0.",
     )
 
+    @property
+    def is_of_samples(self) -> bool:
+        return self.unit is Unit.SAMPLE
 
-def fault_of_scores(settings: object, personal_percent: int | None) -> str | None:
-    """What is wrong with a method's ``settings`` where peers are to judge themselves on samples of their own: a
+
+def fault_of_scores(personal_percent: int | None, *, is_private: bool) -> str | None:
+    """What is wrong with a private job where peers are to judge themselves on samples of their own: a
     sentence that begins with the field."""
-    if personal_percent is None or getattr(settings, "privacy", None) is None:
+    if personal_percent is None or not is_private:
         return None
     return (
         "privacy: does not go with dataset.heldOut.personalPercent, by which a peer tells how good its model is on "

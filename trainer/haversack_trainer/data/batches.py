@@ -7,7 +7,7 @@ of an epoch into the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -24,6 +24,11 @@ class Batch:
 
     tensors: Mapping[str, torch.Tensor]
     num_samples: int
+
+    def samples(self) -> Iterator[Batch]:
+        """One at a time."""
+        for at in range(self.num_samples):
+            yield Batch({name: values[at : at + 1] for name, values in self.tensors.items()}, 1)
 
 
 @dataclass(frozen=True, slots=True)

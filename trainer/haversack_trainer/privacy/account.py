@@ -7,6 +7,7 @@ change. What follows from what was published (averages, quantised numbers, adapt
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 from typing import Final
 
@@ -101,25 +102,40 @@ class Rounds:
 
     def __init__(self) -> None:
         self.spent = 0
-        self._through = 0
+        self.last = 0
+        """The newest of them, plus one."""
+        self.repeats = 0
+        """Of those, made anew."""
+        self.through = 0
         """Rounds before this one are accounted for."""
 
     def note(self, round: int, *, spends: bool) -> None:
         """``round`` is begun, or was seen in the log. Rounds in between, of which nothing is known here, count as
         spent; and one that is made anew spends again."""
-        self.spent += max(0, round - self._through) + spends
-        self._through = max(self._through, round + 1)
+        unknown = max(0, round - self.through)
+        self.repeats += spends and round < self.through
+        self.spent += unknown + spends
+        if unknown or spends:
+            self.last = max(self.last, round + spends)
+        self.through = max(self.through, round + 1)
+
+    def with_round(self, round: int) -> Rounds:
+        """What it would come to with ``round``."""
+        after = copy(self)
+        after.note(round, spends=True)
+        return after
 
     def recall(self, round: int, *, spends: bool) -> None:
         """As ``note``, for a round of the log: one that is accounted for counts no second time."""
-        if round >= self._through:
+        if round >= self.through:
             self.note(round, spends=spends)
 
     def state(self) -> list[int]:
-        return [self.spent, self._through]
+        return [self.spent, self.last, self.repeats, self.through]
 
     def load(self, state: list[int]) -> None:
         """Inverse of ``state``; what this process has spent since does not come back."""
-        spent, through = state
-        if through > self._through:
-            self.spent, self._through = max(spent, self.spent), through
+        spent, last, repeats, through = state
+        if through > self.through:
+            self.spent, self.last = max(spent, self.spent), max(last, self.last)
+            self.repeats, self.through = max(repeats, self.repeats), through

@@ -224,4 +224,14 @@ class Settings(MethodSettings):
     def fault(self, num_peers: int) -> str | None:
         """Of the graph over so many peers."""
         fault = self.gossip.fault(num_peers)
+        if self.gossip.privacy is not None and self.gossip.privacy.is_of_samples:
+            fault = "privacy.unit: gradients of groups are not by sample; write Peer"
         return None if fault is None else f"gossip.{fault}"
+
+    def fault_of_few(self, min_peers: int) -> str | None:
+        fault = self.gossip.fault_of_few(min_peers)
+        return None if fault is None else f"gossip.{fault}"
+
+    @property
+    def is_private(self) -> bool:
+        return self.gossip.is_private

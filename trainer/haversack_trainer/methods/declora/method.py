@@ -28,6 +28,7 @@ from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.exchange.topology import Topology
 from haversack_trainer.method import Batches, CannotCatchUp, Fetch, StepResult, Trainee, Unsuited
 from haversack_trainer.privacy.guard import Guard
+from haversack_trainer.privacy.samples import guard_of
 from haversack_trainer.robust.soundness import tally
 
 from .auto import Standing, choose, has_moved, in_force, moved_before
@@ -41,7 +42,7 @@ from .pushsum import PushSum
 from .settings import RHO_PERCENT, Graph, MixerKind, Settings, Weights
 from .survey import Clock, Stopwatch, Survey
 from .taking import arrived, combined, mean, num_bytes, of_sound, sound
-from .training import Gradients, LocalTraining, WholeBatch
+from .training import Gradients, LocalTraining, gradients_of
 from .wire import Taken, readable, whole
 from .word import Word, was_only_late, words
 
@@ -61,18 +62,17 @@ class DecLora:
         field: str = "method.decLoRA",
         clock: Clock = time.monotonic,
     ) -> None:
-        """``gradients`` of the local steps, by default those of the whole model; ``field``: where ``settings`` are
-        in the job."""
+        """``gradients``: of the local steps, if not the whole model's; ``field``: where ``settings`` are in the job."""
         self._settings, self._seed, self._model, self._clock = settings, seed, model, clock
         self._num_samples = batches.num_records
         self._training = LocalTraining(
-            settings, peer, seed, model, gradients or WholeBatch(model, batches)
+            settings, peer, seed, model, gradients or gradients_of(settings, model, batches)
         )
         self._state = self._read()
         self._check_factors(field)
         self._wire = wire_of(settings, peer, seed, Layout.of(self._sent()))
-        self._guard = Guard(settings.privacy) if settings.privacy else None
-        self._spread = self._guard.deviation if self._guard else 1.0
+        self._guard = guard_of(settings.privacy, settings.local_steps, batches)
+        self._spread = self._guard.spread if self._guard else 1.0
         self._valid = True
         self._round = 0
         self._standing = Standing()

@@ -10,7 +10,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from haversack_trainer.contract.privacy import DeltaPrivacy
 from haversack_trainer.method import Batches, StepResult, Trainee, dropout_seed
+from haversack_trainer.privacy.samples import SampleGradients
 
 from .settings import Settings
 
@@ -56,6 +58,41 @@ class WholeBatch:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing goes from step to step."""
+
+
+class BySample:
+    """As ``WholeBatch``, with each sample's gradient clipped and their sum blurred. Implements ``Gradients``."""
+
+    def __init__(self, model: Trainee, batches: Batches, privacy: DeltaPrivacy) -> None:
+        self._model, self._batches = model, batches
+        self._gradients = SampleGradients([p for _, p in model.trainables()], privacy)
+
+    def accumulate(self, step: int) -> tuple[float, int]:
+        """The loss is not told."""
+        batch = self._batches.micro_batches(step)
+        num_samples = sum(micro.num_samples for micro in batch)
+        for micro in batch:
+            for sample in micro.samples():
+                self._gradients.add(self._model.sample_losses(sample))
+        self._gradients.blur(num_samples)
+        return 0.0, num_samples
+
+    def figures(self) -> dict[str, float]:
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing goes from step to step."""
+
+
+def gradients_of(settings: Settings, model: Trainee, batches: Batches) -> Gradients:
+    """Those of the whole model, by sample where each is to be protected."""
+    privacy = settings.privacy
+    if privacy is None or not privacy.is_of_samples:
+        return WholeBatch(model, batches)
+    return BySample(model, batches, privacy)
 
 
 class LocalTraining:

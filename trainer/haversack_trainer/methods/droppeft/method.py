@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from haversack_trainer.method import (
     Unsuited,
 )
 from haversack_trainer.privacy.guard import Guard
+from haversack_trainer.privacy.samples import guard_of
 from haversack_trainer.robust.soundness import tally
 
 from .configurator import Configurator
@@ -70,8 +71,8 @@ class DropPeft:
         self._training = LocalTraining(
             settings, peer, seed, model, batches, executor=executor, parts=self._parts
         )
-        self._guard = Guard(settings.privacy) if settings.privacy else None
-        spread = self._guard.deviation if self._guard else 1.0
+        self._guard = guard_of(settings.privacy, settings.local_steps, batches)
+        spread = self._guard.spread if self._guard else 1.0
         self._reader = Reader(self._parts, spread, settings.robust)
         self._shared = self._read()
         self._members: tuple[int, ...] = ()
@@ -108,20 +109,23 @@ class DropPeft:
             before = self._read()
             done, _ = self._train(round)
             self._depth, num_samples = done.mean_depth, done.num_planned_samples
-            self._mine = self._blurred(guard, done, before)
+            self._mine = self._private_word(guard, done, before)
             num_steps = self._settings.local_steps
         return StepResult(math.nan, num_samples, 0, num_steps, guard.told, ending=guard.ending)
 
-    def _blurred(self, guard: Guard, done: LocalRound, before: Tensors) -> Contribution:
-        unknown = (0.0,) * self._parts.num_layers
-        self._share = choose(self._settings, self._parts.adapted, unknown, self._share)
-        shared = tuple(layer in self._share for layer in range(self._parts.num_layers))
+    def _private_word(self, guard: Guard, done: LocalRound, before: Tensors) -> Contribution:
+        shared = self._choose((0.0,) * self._parts.num_layers)
         word = Word(self._settings.local_steps, done.num_planned_samples, done.planned, shared)
         after, names = self._read(), self._parts.sent(word)
         if not _is_finite(after):
             self._install(before)
         state = guard.protected({n: before[n] for n in names}, {n: after[n] for n in names})
         return Contribution(word, state)
+
+    def _choose(self, importance: Sequence[float]) -> tuple[bool, ...]:
+        """Which layers travel, from now on."""
+        self._share = choose(self._settings, self._parts.adapted, importance, self._share)
+        return tuple(layer in self._share for layer in range(self._parts.num_layers))
 
     def _train(self, round: int) -> tuple[LocalRound, Trial | None]:
         """The local steps, and with a configurator what they gained."""
@@ -147,9 +151,7 @@ class DropPeft:
             return
         memory = float(self._settings.importance_memory)
         self._importance = smoothed(self._importance, done.importance, done.active, memory)
-        adapted = self._parts.adapted
-        self._share = choose(self._settings, adapted, self._importance, self._share)
-        shared = tuple(layer in self._share for layer in range(self._parts.num_layers))
+        shared = self._choose(self._importance)
         word = Word(done.steps, done.num_samples, done.active, shared, trial)
         self._mine = Contribution(word, {name: state[name] for name in self._parts.sent(word)})
 
@@ -171,9 +173,7 @@ class DropPeft:
         self._take_in(swap.closed, brought)
         return {
             "mean_depth": self._depth,
-            "shared_layers": float(
-                len(self._parts.adapted if self._share is None else self._share)
-            ),
+            "shared_layers": float(len(self._shared_layers)),
             "contributors": float(len(brought)),
             MODELLED: float(sum(num_bytes(each) for each in brought.values())),
             **tally(published - brought.keys()),
@@ -195,8 +195,7 @@ class DropPeft:
     def _personal(self) -> Tensors:
         """Tensors that stay with this peer: of the layers that it does not share, once it has trained, and
         the head's if they do not travel."""
-        everything = self._parts.adapted
-        kept = everything - (everything if self._share is None else self._share)
+        kept = self._parts.adapted - self._shared_layers
         own = self._read() if self._has_own else {}
         return {
             name: own[name]
@@ -204,6 +203,10 @@ class DropPeft:
             if (layer := self._parts.layer_of[name]) in kept
             or (layer is None and not self._parts.head_travels)
         }
+
+    @property
+    def _shared_layers(self) -> frozenset[int]:
+        return self._parts.adapted if self._share is None else self._share
 
     @property
     def _has_own(self) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from haversack_trainer.blocks import LayerExecutor, OpTable
 from haversack_trainer.method import Batches, LayeredTrainee
+from haversack_trainer.privacy.samples import SampleGradients
 
 from .federation import Parts
 from .masks import Mask, draw
@@ -65,6 +66,10 @@ class LocalTraining:
         self._model, self._batches, self._executor, self._parts = model, batches, executor, parts
         named = model.trainables()
         self._parameters = [parameter for name, parameter in named if name not in parts.still]
+        privacy = settings.privacy
+        self._by_sample = None
+        if privacy is not None and privacy.is_of_samples:
+            self._by_sample = SampleGradients(self._parameters, privacy)
         self._still = [parameter for name, parameter in named if name in parts.still]
         self._by_layer: list[list[nn.Parameter]] = [[] for _ in range(parts.num_layers)]
         for name, parameter in named:
@@ -164,9 +169,15 @@ class LocalTraining:
         total, scales, table = 0.0, self._scales(rates), OpTable.dropping(masks)
         for number, micro in enumerate(batch):
             with self._executor.under(table.layers(number), scales):
+                if self._by_sample is not None:
+                    for sample in micro.samples():
+                        self._by_sample.add(self._model.sample_losses(sample))
+                    continue
                 loss: Tensor = self._model.loss(micro) * (micro.num_samples / num_samples)
                 loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
             total += float(loss.detach())
+        if self._by_sample is not None:
+            self._by_sample.blur(num_samples)
         return total
 
     def _scales(self, rates: Rates) -> list[float] | None:
