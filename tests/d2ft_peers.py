@@ -8,8 +8,7 @@ import torch
 from grouped_toys import GroupedToy, PieceBatches
 from toys import ToyNetwork
 
-from haversack_trainer.blocks import GroupExecutor
-from haversack_trainer.methods.d2ft.ground import groups_of, planner_of
+from haversack_trainer.methods.d2ft.ground import executor_of, groups_of, planner_of
 from haversack_trainer.methods.d2ft.method import d2ft
 from haversack_trainer.methods.d2ft.scoring import Scorer
 from haversack_trainer.methods.d2ft.settings import Settings
@@ -58,7 +57,7 @@ def gradients(model: GroupedToy, batches: PieceBatches, **settings: Any) -> Sche
 def scheduled_by(settings: Settings, model: GroupedToy, batches: PieceBatches) -> Scheduled:
     groups = groups_of(settings, model)
     planner = planner_of(settings, model, batches, groups, ticking())
-    scorer = Scorer(settings, model, GroupExecutor(groups))
+    scorer = Scorer(settings, model, executor_of(settings, model, groups, batches))
     return Scheduled(settings, model, batches, planner, scorer)
 
 

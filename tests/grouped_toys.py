@@ -27,15 +27,32 @@ class ToyAttention(nn.Module):
         return out
 
 
-class ToyBlock(nn.Module):
+class MixingAttention(ToyAttention):
+    """Of which no head can be run without the others."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        out: Tensor = self.o_proj(self.v_proj(hidden).softmax(-1))
+        return out
+
+
+class ToyFeedForward(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.attn = ToyAttention()
         self.up_proj, self.down_proj = nn.Linear(WIDTH, 2 * WIDTH), nn.Linear(2 * WIDTH, WIDTH)
 
     def forward(self, hidden: Tensor) -> Tensor:
+        out: Tensor = self.down_proj(self.up_proj(hidden).relu())
+        return out
+
+
+class ToyBlock(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attn, self.mlp = ToyAttention(), ToyFeedForward()
+
+    def forward(self, hidden: Tensor) -> Tensor:
         hidden = hidden + self.attn(hidden)
-        out: Tensor = hidden + self.down_proj(self.up_proj(hidden).relu()) / 2
+        out: Tensor = hidden + self.mlp(hidden) / 2
         return out
 
 

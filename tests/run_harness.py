@@ -146,7 +146,7 @@ def a_data_file(path: Path) -> Path:
 
 
 ON_TWO_LAYERS: dict[str, dict[str, Any]] = {
-    "D2FT": {"microBatches": 2, "refreshSteps": 3, "gossip": {"localSteps": 1}},
+    "D2FT": {"microBatches": 2, "refreshSteps": 5, "gossip": {"localSteps": 2}},
     "DropPEFT": {"localSteps": 4, "shape": "Uniform", "protect": "None"},
 }
 """What a method needs to be told where a model has no layers to spare."""

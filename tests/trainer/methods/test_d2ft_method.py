@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from d2ft_peers import Peer, gradients, settings_of, train
-from grouped_toys import GroupedToy, PieceBatches
+from grouped_toys import GroupedToy, MixingAttention, PieceBatches
 from toys import ToyNetwork
 
 from haversack_trainer.blocks import Op
@@ -76,6 +76,47 @@ def test_the_gradient_is_the_mean_over_the_samples_however_they_are_passed() -> 
     assert found[0][0] == pytest.approx(found[1][0])
     for name, gradient in found[0][1].items():
         torch.testing.assert_close(gradient, found[1][1][name], atol=1e-6, rtol=1e-4)
+
+
+def test_slices_learn_what_masks_do() -> None:
+    found = []
+    for mode in ("Sliced", "Emulate"):
+        model = GroupedToy()
+        scheduled = gradients(model, PieceBatches(), mode=mode)
+        found.append((scheduled.accumulate(0)[0], grads(model)))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    for name, gradient in found[0][1].items():
+        torch.testing.assert_close(gradient, found[1][1][name], atol=1e-5, rtol=1e-3)
+
+
+def test_masks_score_what_runs_in_full_on_the_way_and_slices_do_not() -> None:
+    changed = {}
+    for mode in ("Sliced", "Emulate"):
+        scheduled = gradients(GroupedToy(), PieceBatches(), mode=mode, refresh_steps=100)
+        scheduled.accumulate(0)
+        memory, records = scheduled._memories["Gate"], [np.arange(10, 20)]
+        before = memory.recall(records)
+        scheduled.accumulate(1)
+        changed[mode] = not np.array_equal(before, memory.recall(records))
+    assert changed == {"Sliced": False, "Emulate": True}
+
+
+def test_a_step_in_which_all_that_is_trained_was_cut_out_changes_nothing() -> None:
+    model = GroupedToy(frozen=True)
+    scheduled = gradients(
+        model, PieceBatches(), budget="0.001", devices=[1], min_active=0, max_idle_steps=0
+    )
+    loss, _ = scheduled.accumulate(0)
+    assert np.isfinite(loss)
+    assert set(grads(model).values()) == {None}
+
+
+def test_a_model_that_cannot_be_sliced_is_refused_before_training() -> None:
+    model = GroupedToy()
+    for block in model.network.layers:  # type: ignore[union-attr]  # an nn.Module to mypy
+        block.attn.__class__ = MixingAttention
+    with pytest.raises(Unsuited, match=r"method\.d2FT\.mode: .* choose emulate"):
+        Peer(0, model=model)
 
 
 def test_a_layer_that_never_runs_in_full_has_no_gradient() -> None:
@@ -145,9 +186,9 @@ def test_a_group_that_does_nothing_is_never_preferred(scores: dict[str, str]) ->
         for block in model.network.layers:  # type: ignore[union-attr]  # an nn.Module to mypy
             block.attn.v_proj.weight[dead[0]] = 0
             block.attn.o_proj.weight[:, dead[0]] = 0
-            block.up_proj.weight[dead[1]] = 0
-            block.up_proj.bias[dead[1]] = 0
-            block.down_proj.weight[:, dead[1]] = 0
+            block.mlp.up_proj.weight[dead[1]] = 0
+            block.mlp.up_proj.bias[dead[1]] = 0
+            block.mlp.down_proj.weight[:, dead[1]] = 0
     scheduled = gradients(
         model, PieceBatches(), devices=[1], min_active=0, max_idle_steps=0, **scores
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from haversack_trainer.blocks import BlocksError, Groups, find_groups
+import torch
+
+from haversack_trainer.blocks import BlocksError, GroupExecutor, Groups, Mode, Op, find_groups
 from haversack_trainer.blocks.scores import magnitude
 from haversack_trainer.method import LayeredTrainee, PiecewiseBatches, Unsuited
 
@@ -36,6 +38,22 @@ def groups_of(settings: Settings, model: LayeredTrainee) -> Groups:
             "adapter.lora.targetModules to linear layers in them"
         )
     return groups
+
+
+def executor_of(
+    settings: Settings, model: LayeredTrainee, groups: Groups, batches: PiecewiseBatches
+) -> GroupExecutor:
+    """Tried out on a batch: whether a model can be sliced shows in a pass only."""
+    try:
+        executor = GroupExecutor(groups, Mode(settings.mode))
+        ops = [[Op.FULL, *[Op.FORWARD] * (groups.num_groups - 1)]] * len(groups)
+        model.train(mode=True)
+        with torch.no_grad(), executor.under(ops):
+            model.loss(batches.pieces(0, settings.micro_batches)[0].batches[0])
+    except BlocksError as error:
+        raise Unsuited(f"{_FIELD}.mode: {error}") from error
+    executor.executed.clear()
+    return executor
 
 
 def planner_of(

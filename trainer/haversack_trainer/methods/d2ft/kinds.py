@@ -31,3 +31,10 @@ class Protect(StrEnum):
     FIRST = "First"
     LAST = "Last"
     FIRST_AND_LAST = "FirstAndLast"
+
+
+class Mode(StrEnum):
+    """Named as in ``blocks``, which imports torch."""
+
+    EMULATE = "Emulate"
+    SLICED = "Sliced"

@@ -11,11 +11,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from haversack_trainer.blocks import GroupExecutor
 from haversack_trainer.method import LayeredTrainee, PiecewiseBatches
 from haversack_trainer.methods.declora.method import DecLora
 
-from .ground import groups_of, planner_of
+from .ground import executor_of, groups_of, planner_of
 from .scoring import Scorer
 from .settings import Settings
 from .training import Scheduled
@@ -33,7 +32,7 @@ def d2ft(
     """Dec-LoRA whose local steps get their gradients by schedule. Raises ``Unsuited``."""
     groups = groups_of(settings, model)
     planner = planner_of(settings, model, batches, groups, clock)
-    scorer = Scorer(settings, model, GroupExecutor(groups))
+    scorer = Scorer(settings, model, executor_of(settings, model, groups, batches))
     gradients = Scheduled(settings, model, batches, planner, scorer)
     return DecLora(
         settings.gossip, peer, seed, model, batches, gradients=gradients, field="method.d2FT.gossip"

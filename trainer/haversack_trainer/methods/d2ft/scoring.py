@@ -14,7 +14,7 @@ from haversack_trainer.blocks.scores import fisher, gated, magnitude
 from haversack_trainer.data.batches import Piece
 from haversack_trainer.method import LayeredTrainee
 
-from .kinds import BackwardScore, ForwardScore
+from .kinds import BackwardScore, ForwardScore, Mode
 from .knapsack import Values
 from .settings import Settings
 
@@ -27,6 +27,7 @@ class Scorer:
 
     def __init__(self, settings: Settings, model: LayeredTrainee, executor: GroupExecutor) -> None:
         self.executor, self._model = executor, model
+        self._can_listen = settings.mode is Mode.EMULATE
         self._gates_count = settings.backward_score is BackwardScore.GATE
         self.kinds = {settings.forward_score.value} | (
             {BackwardScore.GATE.value} if self._gates_count else set()
@@ -60,10 +61,10 @@ class Scorer:
 
     @contextmanager
     def listening(self, share: float) -> Iterator[dict[str, Values]]:
-        """What the passes in here tell by themselves, there when they are over: gate scores of what runs in full.
-        ``share``: what the loss was multiplied by."""
+        """What the passes in here tell by themselves, there when they are over: gate scores of what runs in full,
+        by masks: slices tell nothing. ``share``: what the loss was multiplied by."""
         told: dict[str, Values] = {}
-        if ForwardScore.GATE not in self.kinds:
+        if not self._can_listen or ForwardScore.GATE not in self.kinds:
             yield told
             return
         with gated(self.groups) as gates:

@@ -11,7 +11,7 @@ from haversack_trainer.contract.base import Check, Decimal, Frozen
 from haversack_trainer.contract.cards import MethodSettings
 from haversack_trainer.methods.declora.settings import Settings as Gossip
 
-from .kinds import BackwardScore, ForwardScore, Protect, Solver, Ties
+from .kinds import BackwardScore, ForwardScore, Mode, Protect, Solver, Ties
 
 BUDGET: Final = "0.6"
 FULL_SHARE: Final = "0.8"
@@ -215,6 +215,11 @@ class Settings(MethodSettings):
     reweight: bool = Field(
         default=False,
         description="A layer's gradient is divided by the share of its groups and micro-batches that ran in full.",
+    )
+    mode: Mode = Field(
+        default=Mode.SLICED,
+        description="Sliced: what runs is as narrow as the groups that do, which saves time and memory; for most "
+        "families. Emulate: by masks, for any family, slower than running everything.",
     )
     gossip: Gossip = Field(
         default=Gossip(),

@@ -114,7 +114,8 @@ class Scheduled:
             with self._scorer.executor.under(table.groups(number)), self._listening(share) as told:
                 for batch in piece.batches:
                     loss: Tensor = self._model.loss(batch) * (batch.num_samples / num_samples)
-                    loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+                    if loss.requires_grad:  # not where all that is trained was cut out
+                        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
                     total += float(loss.detach())
             self._learn(told, ops[:, number] == FULL, piece)
         return total, num_samples
