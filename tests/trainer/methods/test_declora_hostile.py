@@ -121,6 +121,16 @@ def test_whatever_bytes_come_the_peer_goes_on(blob: bytes, body: bytes, aux: int
     assert float((peer.vector() - before).norm()) < 10
 
 
+def test_who_is_refused_is_no_more_among_those_that_a_robust_average_must_withstand() -> None:
+    """Three peers are enough for one that is wrong: it cannot keep the two others apart by sending rubbish."""
+    network, peers = ToyNetwork(), {n: Peer(n, Graph.COMPLETE, robust=Robust()) for n in range(3)}
+    rounds_with(peers, 2, HOSTILE["NaN"], network, 1)
+    assert peers[0].model.digest() == peers[1].model.digest()
+    late = Peer(4, Graph.COMPLETE, robust=Robust())
+    late.method.catch_up(network.history, network.fetch)
+    assert late.vector().numpy() == pytest.approx(peers[0].vector().numpy(), abs=1e-6)
+
+
 @pytest.mark.parametrize("rule", Rule)
 def test_a_robust_average_withstands_a_liar_that_looks_sound(rule: Rule) -> None:
     """Five of them as large as sound states may be would carry a mean away."""

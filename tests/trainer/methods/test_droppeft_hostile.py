@@ -98,6 +98,18 @@ def test_a_robust_average_withstands_a_liar_and_is_the_same_everywhere(rule: Rul
     assert float((after(None, liar) - truth).norm()) > 1
 
 
+def test_who_is_refused_is_no_more_among_those_that_a_robust_average_must_withstand() -> None:
+    """Three peers are enough for one that is wrong: it cannot hold the two others up by sending rubbish."""
+    network, two = ToyNetwork(), {n: Peer(n, robust=Robust(), drop_rate="0") for n in range(2)}
+    before = two[0].head()
+    round_with(network, two, 0, {2: filled(float("nan"))})
+    assert len(digests(two)) == 1
+    assert float((two[0].head() - before).norm()) > 0.01
+    late = Peer(4, robust=Robust(), drop_rate="0")
+    late.method.catch_up(network.history, network.fetch)
+    assert digests({**two, 4: late}) == {two[0].model.digest()}
+
+
 PARTS = Parts({"0.a": 0, "0.b": 0, "1.a": 1, "head": None}, 2, head_travels=True)
 
 

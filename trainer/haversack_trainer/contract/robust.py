@@ -41,6 +41,10 @@ class Robust(Frozen):
         """States that there must be: 2f + 1, and 2f + 3 for Krum."""
         return 2 * self.num_faulty + _LEAST[self.rule]
 
+    def without(self, num_refused: int) -> Robust:
+        """For the others, once so many states were refused: whose they were is known to be wrong."""
+        return self.model_copy(update={"num_faulty": max(0, self.num_faulty - num_refused)})
+
 
 def fault(robust: Robust | None, num_averaged: int, why: str) -> str | None:
     """What is wrong with the rule where ``num_averaged`` states at a time may be all there are: a sentence that

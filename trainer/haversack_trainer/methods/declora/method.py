@@ -185,7 +185,7 @@ class DecLora:
         shares = open_shares(graph, me, taken.shut)
         own, sent = self._sent(), taken.states[me]
         gain = self._wire.gain if self._settings.max_staleness is None else 1.0
-        robust = self._settings.robust
+        robust = self._settings.robust and self._settings.robust.without(len(taken.refused))
         if mixer.is_linear and gain is not None:
             mixed = towards(own, sent, combined(robust, mixer, shares, taken.states, me), gain)
         else:

@@ -53,12 +53,14 @@ def of_sound(states: Mapping[int, State], like: State, spread: float) -> dict[in
 def mean(
     robust: Robust | None, mixer: Mixer, of_all: Mapping[int, float], states: Mapping[int, State]
 ) -> Mixed | None:
-    """Over those of a round's peers that are left: the run's adapter. None where nobody is. ``of_all``: shares."""
+    """Over those of a round's peers that are left, the others having been refused: the run's adapter. None where
+    nobody is. ``of_all``: shares."""
     if not states:
         return None
     total = sum(of_all[peer] for peer in states) if len(states) < len(of_all) else 1.0
     shares = {peer: of_all[peer] / total for peer in sorted(states)}
-    return combined(robust, mixer, shares, states, min(shares))
+    rule = robust and robust.without(len(of_all) - len(states))
+    return combined(rule, mixer, shares, states, min(shares))
 
 
 def combined(

@@ -92,7 +92,7 @@ def aggregate(
     weighting: Weighting,
     robust: Robust | None = None,
 ) -> Tensors:
-    """The shared state after a round."""
+    """The shared state after a round; ``robust`` as it is beside what was refused."""
     if robust is not None:
         return {**before, **_robust(contributions, parts, robust)}
     return {name: _mean(name, before, contributions, parts, weighting) for name in before}

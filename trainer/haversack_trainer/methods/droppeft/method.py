@@ -38,7 +38,7 @@ from .configurator import Configurator
 from .federation import Contribution, Tensors, aggregate, cohort, num_bytes, renewed
 from .ground import layers_of, parts_of, protected_of
 from .rates import Infeasible, Rates, shape_weights, water_fill
-from .reading import Reader, trials
+from .reading import Reader, refused, trials
 from .settings import Configurator as Choice
 from .settings import Reward, Settings, Share
 from .sharing import choose, smoothed
@@ -168,7 +168,6 @@ class DropPeft:
         brought = self._reader.contributions(
             swap.closed, lambda _, peer: swap.fetch(peer), self._shared
         )
-        published = {payload.peer for payload in swap.closed.payloads if payload.body}
         self._note(swap.closed)
         self._take_in(swap.closed, brought)
         return {
@@ -176,11 +175,11 @@ class DropPeft:
             "shared_layers": float(len(self._shared_layers)),
             "contributors": float(len(brought)),
             MODELLED: float(sum(num_bytes(each) for each in brought.values())),
-            **tally(published - brought.keys()),
+            **tally(refused(swap.closed, brought)),
         }
 
     def _take_in(self, closed: ClosedRound, brought: Mapping[int, Contribution]) -> None:
-        weighting, robust = self._settings.weighting, self._settings.robust
+        weighting, robust = self._settings.weighting, self._reader.rule(closed, brought)
         self._shared = aggregate(self._shared, brought, self._parts, weighting, robust)
         self._stale -= renewed(brought, self._parts, robust)
         self._members = tuple(sorted((*closed.members, *closed.missed)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from haversack_trainer.contract.robust import Robust
@@ -40,6 +41,12 @@ class Reader:
         )
         return {peer: each for peer, each in read if each is not None}
 
+    def rule(self, closed: ClosedRound, brought: Mapping[int, Contribution]) -> Robust | None:
+        """For what a round has ``brought``."""
+        if self.robust is None:
+            return None
+        return self.robust.without(len(refused(closed, brought)))
+
     def last_sent(
         self, history: list[ClosedRound], fetch: Fetch, like: State
     ) -> list[tuple[ClosedRound, dict[int, Contribution]]]:
@@ -59,7 +66,7 @@ class Reader:
                     f"round {closed.round} is not whole any more: {error}"
                 ) from error
             needed.append((closed, brought))
-            missing -= renewed(brought, self.parts, self.robust)
+            missing -= renewed(brought, self.parts, self.rule(closed, brought))
             if not missing:
                 break
         return needed[::-1]
@@ -76,6 +83,11 @@ class Reader:
         except CodecError:
             return None
         return Contribution(word, state) if is_sound(state, like, self.spread) else None
+
+
+def refused(closed: ClosedRound, brought: Mapping[int, Contribution]) -> set[int]:
+    """Who published something that does not count."""
+    return {payload.peer for payload in closed.payloads if payload.body} - brought.keys()
 
 
 def _word(payload: Payload, parts: Parts) -> Word | None:
