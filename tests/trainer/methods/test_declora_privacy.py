@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,16 @@ def test_a_new_process_goes_on_counting() -> None:
     second.method.catch_up(network.history[1:], network.fetch)
     told = second.method.local_step(2).metrics["epsilon"]
     assert told == pytest.approx(Budget(BUDGET).epsilon(3))
+
+
+def test_a_round_published_late_by_a_process_that_is_gone_counts() -> None:
+    """Its state is in the log and was fetched, though its peer is no member of that round."""
+    network, other, new = ToyNetwork(), a_peer(1), a_peer(0, BUDGET)
+    other.method.local_step(0)
+    closed = network.close(0, {1: other.method.outgoing()})
+    new.method.catch_up([replace(closed, missed=(0,))], network.fetch)
+    told = new.method.local_step(1).metrics["epsilon"]
+    assert told == pytest.approx(Budget(BUDGET).epsilon(2))
 
 
 def test_a_single_round_must_be_within_the_budget() -> None:

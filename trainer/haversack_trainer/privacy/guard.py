@@ -75,10 +75,10 @@ class Guard:
 
     def recall(self, closed: ClosedRound, peer: int) -> None:
         """A round of the log, in which ``peer``, who is this one, published or not; with its budget spent it did
-        so without training."""
+        so without training. What it missed counts: a process that is gone may have published it late."""
         payload = closed.payload(peer)
         affords = self._budget.affords(self._uses(self._rounds.with_round(closed.round)))
-        published = payload is not None and bool(payload.body)
+        published = peer in closed.missed or (payload is not None and bool(payload.body))
         self._rounds.recall(closed.round, spends=published and affords)
 
     def state(self) -> list[int]:
