@@ -85,3 +85,13 @@ def test_gradients_of_groups_are_not_by_sample() -> None:
     method = {"type": "D2FT", "d2FT": {"gossip": gossip}}
     with pytest.raises(InvalidSpec, match=r"gossip\.privacy\.unit: gradients of groups"):
         parse_spec(edited({"spec.method": method}))
+
+
+def test_what_d2fts_peers_exchange_is_refused_by_its_place() -> None:
+    for gossip, edits, told in (
+        (PRIVATE, SCORED, r"d2FT\.gossip\.privacy: does not go with"),
+        ({"robust": {}}, {"spec.placement.minPeers": 2}, r"d2FT\.gossip\.robust\.numFaulty: "),
+    ):
+        method = {"type": "D2FT", "d2FT": {"gossip": gossip}}
+        with pytest.raises(InvalidSpec, match=told):
+            parse_spec(edited({"spec.method": method, "spec.pools[].peers.replicas": 3, **edits}))

@@ -23,7 +23,6 @@ from haversack_trainer.contract.base import Frozen
 from haversack_trainer.contract.cards import METHODS, MethodSettings
 from haversack_trainer.contract.choosing import AUTO, MEMBER, AutoSettings
 from haversack_trainer.contract.jobfile import MethodChoice
-from haversack_trainer.contract.privacy import fault_of_scores
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -39,9 +38,8 @@ def parse_spec(body: Mapping[str, Any]) -> JobSpec:
         member, settings = settings_of(spec)
         num_peers = sum(pool.peers.replicas for pool in spec.pools)
         fault = settings.fault(num_peers) or settings.fault_of_few(spec.placement.min_peers)
-        fault = fault or fault_of_scores(
-            spec.dataset.held_out.personal_percent, is_private=settings.is_private
-        )
+        if spec.dataset.held_out.personal_percent is not None:
+            fault = fault or settings.fault_of_scores()
         if fault is not None:
             raise InvalidSpec(f"spec.method.{member}.{fault}")
     return spec

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from haversack_trainer.contract import environment as env
 from haversack_trainer.contract.cards import METHODS, MethodCard, MethodSettings
 from haversack_trainer.contract.jobfile import JobFile
-from haversack_trainer.contract.privacy import fault_of_scores
 
 from .checks import check_job
 from .errors import ConfigError, nearest, parse
@@ -136,9 +135,8 @@ def _method(job: JobFile) -> tuple[MethodCard, MethodSettings]:
         raise ConfigError(f"method.type {job.method.type!r} is not known; {hint}")
     settings = parse(card.load_settings(), job.method.settings, "method.settings")
     fault = settings.fault(job.num_peers) or settings.fault_of_few(job.min_peers)
-    fault = fault or fault_of_scores(
-        job.dataset.held_out.personal_percent, is_private=settings.is_private
-    )
+    if job.dataset.held_out.personal_percent is not None:
+        fault = fault or settings.fault_of_scores()
     if fault is not None:
         raise ConfigError(f"method.settings.{fault}")
     return card, settings

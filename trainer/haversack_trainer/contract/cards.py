@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 
 from .base import Check, Frozen
 from .forecast import Forecast
+from .privacy import fault_of_scores
 from .spec import Footprint
 from .weights import FLOAT_BYTES, Weights
 
@@ -71,10 +72,9 @@ class MethodSettings(Frozen):
         """What these settings make of the method's ``usual`` memory."""
         return usual
 
-    @property
-    def is_private(self) -> bool:
-        """Whether what a peer publishes is to tell little of its data."""
-        return getattr(self, "privacy", None) is not None
+    def fault_of_scores(self) -> str | None:
+        """As ``fault``, of a job whose peers judge themselves on samples of their own."""
+        return fault_of_scores(getattr(self, "privacy", None))
 
     def fault_of_few(self, min_peers: int) -> str | None:  # noqa: ARG002  # a method's own may ask
         """As ``fault``, of a job that may come down to so many peers."""

@@ -65,10 +65,10 @@ class DeltaPrivacy(Privacy):
         return self.unit is Unit.SAMPLE
 
 
-def fault_of_scores(personal_percent: int | None, *, is_private: bool) -> str | None:
-    """What is wrong with a private job where peers are to judge themselves on samples of their own: a
-    sentence that begins with the field."""
-    if personal_percent is None or not is_private:
+def fault_of_scores(privacy: Privacy | None) -> str | None:
+    """What is wrong with privacy where peers are to judge themselves on samples of their own: a sentence that begins
+    with the field."""
+    if privacy is None:
         return None
     return (
         "privacy: does not go with dataset.heldOut.personalPercent, by which a peer tells how good its model is on "

@@ -237,6 +237,6 @@ class Settings(MethodSettings):
         fault = self.gossip.fault_of_few(min_peers)
         return None if fault is None else f"gossip.{fault}"
 
-    @property
-    def is_private(self) -> bool:
-        return self.gossip.is_private
+    def fault_of_scores(self) -> str | None:
+        fault = self.gossip.fault_of_scores()
+        return None if fault is None else f"gossip.{fault}"
