@@ -104,16 +104,41 @@ def test_dec_lora_loses_a_node_on_the_way(world: E2eWorld, held_out: Path, tmp_p
     assert scores["adapter"] < scores["base"]
 
 
-def test_spsa_loses_a_process_on_the_way(world: E2eWorld, tiny: Tiny, tmp_path: Path) -> None:
-    world.namespace("spsa")
-    training = {"rounds": 80, "batchSize": 16}
-    method = {"spsa": {"directions": 16, "learningRate": "0.01", "scaleWithPeers": False}}
-    job = world.example("spsa.yaml", **tiny.overrides, training=training, method=method)
-    world.apply("spsa", job)
+LOSING_A_PROCESS: Mapping[str, Mapping[str, Any]] = {
+    "spsa": {
+        "training": {"rounds": 80, "batchSize": 16},
+        "method": {"spsa": {"directions": 16, "learningRate": "0.01", "scaleWithPeers": False}},
+    },
+    # The tiny model has two layers, of which one may rest.
+    "droppeft": {
+        "training": {"rounds": 30, "batchSize": 16},
+        "method": {
+            "dropPEFT": {
+                "dropRate": "0.3",
+                "protect": "First",
+                "localSteps": 4,
+                "learningRate": "0.002",
+            }
+        },
+    },
+    "d2ft": {
+        "training": {"rounds": 30, "batchSize": 20},
+        "method": {"d2FT": {"gossip": {"localSteps": 4, "learningRate": "0.0006"}}},
+    },
+}
+
+
+@pytest.mark.parametrize("example", LOSING_A_PROCESS)
+def test_a_process_is_lost_on_the_way(
+    world: E2eWorld, tiny: Tiny, tmp_path: Path, example: str
+) -> None:
+    world.namespace(example)
+    job = world.example(f"{example}.yaml", **tiny.overrides, **LOSING_A_PROCESS[example])
+    world.apply(example, job)
     name = job["metadata"]["name"]
-    world.wait_round("spsa", name, 10)
+    world.wait_round(example, name, 8)
     world.agent.crash(f"{name}--arm-1-0")
-    status = world.wait("spsa", name, lambda s: condition(s, "Complete") == "True")
+    status = world.wait(example, name, lambda s: condition(s, "Complete") == "True")
     adapter = world.download(status["adapter"]["uri"], tmp_path / "adapter")
     scores = world.scores(tiny.model, adapter, tiny.held_out)
     assert scores["adapter"] < scores["base"]
