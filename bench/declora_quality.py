@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
@@ -71,8 +71,8 @@ def compared(found: dict[str, list[dict[str, Any]]], rounds: int) -> dict[str, A
     return rows
 
 
-def measured(arms: list[str], scale: Scale, seeds: list[int]) -> dict[str, Any]:
-    """All arms with all seeds."""
+def measured(arms: list[str], scale: Scale, seeds: list[int]) -> Iterator[dict[str, Any]]:
+    """Each arm with all seeds; after each, what is known so far."""
     found: dict[str, list[dict[str, Any]]] = {}
     with TemporaryDirectory() as name:
         data = Path(name, "docstrings.jsonl")
@@ -90,7 +90,7 @@ def measured(arms: list[str], scale: Scale, seeds: list[int]) -> dict[str, Any]:
                     f"{run['accuracy'][last]}, {seconds:.0f} s",
                     flush=True,
                 )
-    return {"summary": compared(found, scale.rounds), "runs": found}
+            yield {"summary": compared(found, scale.rounds), "runs": found}
 
 
 def main() -> None:
@@ -112,15 +112,13 @@ def main() -> None:
     rounds = chosen.rounds or rounds
     period = max(1, rounds // evaluations)
     scale = Scale(chosen.peers, rounds, chosen.local_steps, chosen.batch_size, period)
-    figures = {
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        **asdict(scale),
-        **measured(chosen.arms, scale, chosen.seeds),
-    }
-    if chosen.no_file:
-        print(figures["summary"])
-    else:
-        write("declora_quality", figures, "_cuda" if chosen.device == "cuda" else "")
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    for known in measured(chosen.arms, scale, chosen.seeds):
+        if chosen.no_file:
+            print(known["summary"])
+        else:
+            figures = {"device": device, **asdict(scale), **known}
+            write("declora_quality", figures, "_cuda" if chosen.device == "cuda" else "")
 
 
 if __name__ == "__main__":
