@@ -59,6 +59,16 @@ def round_with(
     return {n: p.method.incoming(network.swap(closed, n)) for n, p in peers.items()}
 
 
+def test_who_comes_late_judges_a_past_round_as_its_members_did() -> None:
+    network, peers = ToyNetwork(), {n: Peer(n, drop_rate="0") for n in range(2)}
+    # The first is let pass, and makes the shared state larger; beside that alone the second would pass, too.
+    for number, value in enumerate((8.0, 30.0)):
+        round_with(network, peers, number, {2: filled(value)})
+    late = Peer(4, drop_rate="0")
+    late.method.catch_up(network.history, network.fetch)
+    assert len(digests(peers | {4: late})) == 1
+
+
 @pytest.mark.parametrize("twist", HOSTILE.values(), ids=list(HOSTILE))
 def test_a_peer_that_sends_what_cannot_be_right_is_refused_and_counted(
     twist: Callable[[Outgoing], Outgoing],

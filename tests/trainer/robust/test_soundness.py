@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from haversack_trainer.robust.soundness import is_sound
+from haversack_trainer.robust.soundness import is_sound, sound_among
 
 LIKE = {"a": np.ones(4, np.float32), "b": np.zeros((2, 2), np.float32)}
 
@@ -37,3 +37,17 @@ def test_only_what_was_sent_is_measured() -> None:
     assert not is_sound({"b": np.full((2, 2), 1e5, np.float32)}, large)
     assert is_sound({}, large)
     assert is_sound({"b": np.full((2, 2), 9, np.float32)}, large)
+
+
+@given(st.lists(st.floats(-9, 9, width=32), min_size=1, max_size=5), st.integers(0, 5))
+def test_a_round_s_states_are_judged_beside_each_other(honest: list[float], at: int) -> None:
+    states = {peer: {"a": np.full(3, value, np.float32)} for peer, value in enumerate(honest)}
+    assert sound_among(states) == set(states)
+    wild = {9: {"a": np.full(3, 1e4, np.float32)}, 8: {"a": np.full(3, np.nan, np.float32)}}
+    both = dict(sorted((states | wild).items(), key=lambda item: (item[0] + at) % 10))
+    assert sound_among(both) == set(states)
+
+
+def test_where_no_state_is_finite_none_counts() -> None:
+    assert sound_among({0: {"a": np.full(2, np.inf, np.float32)}}) == set()
+    assert sound_among({}) == set()

@@ -11,7 +11,7 @@ from haversack_trainer.exchange.codec import CodecError, Layout, State
 from haversack_trainer.exchange.log import ClosedRound, Payload
 from haversack_trainer.exchange.payload import DIGEST_BYTES
 from haversack_trainer.method import CannotCatchUp, Fetch
-from haversack_trainer.robust.soundness import is_sound
+from haversack_trainer.robust.soundness import sound_among
 
 from .federation import Contribution, Parts, renewed
 from .word import Trial, Word, WordError
@@ -29,17 +29,19 @@ class Reader:
 
     parts: Parts
     spread: float
-    """How large their numbers may be, beside what they were."""
+    """How large their numbers may be, beside the others'."""
     robust: Robust | None
 
     def contributions(
         self, closed: ClosedRound, fetch: Fetch, like: State
     ) -> dict[int, Contribution]:
         """The tensors that were sent, of the shapes of ``like``. Raises ``ExchangeError`` if a blob is gone."""
-        read = (
-            (payload.peer, self._read(closed, payload, fetch, like)) for payload in closed.payloads
-        )
-        return {peer: each for peer, each in read if each is not None}
+        read = {
+            payload.peer: self._read(closed, payload, fetch, like) for payload in closed.payloads
+        }
+        brought = {peer: each for peer, each in read.items() if each is not None}
+        sound = sound_among({peer: each.state for peer, each in brought.items()}, self.spread)
+        return {peer: each for peer, each in brought.items() if peer in sound}
 
     def rule(self, closed: ClosedRound, brought: Mapping[int, Contribution]) -> Robust | None:
         """For what a round has ``brought``."""
@@ -82,7 +84,7 @@ class Reader:
             state = layout.decode(fetch(closed, payload.peer))
         except CodecError:
             return None
-        return Contribution(word, state) if is_sound(state, like, self.spread) else None
+        return Contribution(word, state)
 
 
 def refused(closed: ClosedRound, brought: Mapping[int, Contribution]) -> set[int]:
