@@ -27,6 +27,7 @@ USER = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
 NEEDS_A_HUB = {Right("haversack.dev", "finetuneplans/status", "patch")}
 """Rows of peers come from a run that is under way: the end-to-end tests show it."""
 KEPT_PLANS = 3
+NUM_PEERS = 2
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,8 @@ def _replan(world: World, job: str, times: int) -> None:
         for number in range(2):
             cordoned = {"spec": {"unschedulable": number == time % 2}}
             world.patch("Node", f"{world.namespace}-node-{number}", cordoned)
+        # A plan is there before its pods: one that came later would not be deleted, and nothing planned anew.
+        wait_for(lambda: len(world.pods(job)) == NUM_PEERS)
         for pod in world.pods(job):
             world.delete("Pod", pod)
         wait_for(partial(world.get, "FineTunePlan", f"{job}-plan-{time + 2}"))
