@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from bench import pages
+
 ROOT: Final = Path(__file__).parents[1]
 BEGIN: Final = "<!-- measured: written by `python -m bench.measured` from bench/results -->\n"
 END: Final = "<!-- end of measured -->"
@@ -156,69 +158,13 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def methods_table() -> str:
-    """All methods on the same data, one row each."""
-    figures = json.loads((ROOT / "bench/results/choosing.json").read_text())["figures"]
-    lines = [
-        "| method | rounds | held-out accuracy | held-out loss | a peer sent | CPU-seconds of all | peak memory |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [_method(name, row) for name, row in figures.items() if isinstance(row, Mapping)]
-    return "\n".join(lines) + "\n"
-
-
-def _method(name: str, row: Figures) -> str:
-    return (
-        f"| {name} | {row['rounds']} | {100 * row['accuracy']:.1f} % | {row['loss']:.3f} | "
-        f"{_size(row['sent_bytes_per_peer'])} | {row['cpu_seconds']:.0f} | {row['peak_mib']} MiB |"
-    )
-
-
-def _size(num_bytes: int) -> str:
-    kilobyte = 1000
-    return f"{num_bytes} B" if num_bytes < kilobyte else f"{num_bytes / kilobyte:.0f} kB"
-
-
-def spsa_log() -> str:
-    """What SPSA's log costs: bytes by number of machines, then replaying and joining."""
-    result = json.loads((ROOT / "bench/results/spsa_log.json").read_text())
-    figures, load = result["figures"], result["machine"]["load_average"]
-    lines = [
-        "| machines | log up / down, bytes | formula | on the socket up / down | ms a round |",
-        "|---|---|---|---|---|",
-    ]
-    for name, step in figures["steps"].items():
-        log, formula, wire = (
-            f"{step[up]:.0f} / {step[down]:,.0f}"
-            for up, down in (
-                ("log_bytes_up_per_machine_and_step", "log_bytes_down_per_machine_and_step"),
-                ("formula_up", "formula_down"),
-                ("socket_bytes_up_per_machine_and_step", "socket_bytes_down_per_machine_and_step"),
-            )
-        )
-        machines = name.partition("_")[0]
-        lines.append(
-            f"| {machines} | {log} | {formula} | {wire} | {step['ms_per_step']['median']:.0f} |"
-        )
-    lines += ["", f"| replay or join (load of the machine: {load:.0f}) | seconds |", "|---|---|"]
-    for name, case in figures["replay"].items():
-        rounds, _, count, _ = name.split("_")
-        lines.append(
-            f"| replay {int(rounds):,} rounds to {int(count):,} weights, {case['log_bytes']:,} bytes of log | "
-            f"{case['seconds_log'] + case['seconds_weights']:.1f} |"
-        )
-    for name, case in figures["join"].items():
-        seconds = case["seconds_fetch"] + case["seconds_check_and_read"]
-        lines.append(
-            f"| fetch, check and read the log of {int(name.split('_')[0]):,} rounds | {seconds:.2f} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "README.md": table,
-    "docs/methods/choosing.md": methods_table,
-    "docs/methods/spsa.md": spsa_log,
+    "docs/methods/choosing.md": pages.methods,
+    "docs/methods/declora.md": pages.declora_quality,
+    "docs/methods/droppeft.md": pages.droppeft,
+    "docs/methods/flexdemo.md": pages.flexdemo_wan,
+    "docs/methods/spsa.md": pages.spsa_log,
 }
 """With one table each."""
 

@@ -1,0 +1,168 @@
+"""The tables of figures on the methods' pages, from the result files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+RESULTS: Final = Path(__file__).parent / "results"
+
+Figures = Mapping[str, Any]
+
+
+def _result(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return found
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    heads = list(heads)
+    lines = [heads, ["---"] * len(heads), *(list(row) for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def methods() -> str:
+    """All methods on the same data, one row each."""
+    figures = _result("choosing")["figures"]
+    lines = [
+        "| method | rounds | held-out accuracy | held-out loss | a peer sent | CPU-seconds of all | peak memory |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [_method(name, row) for name, row in figures.items() if isinstance(row, Mapping)]
+    return "\n".join(lines) + "\n"
+
+
+def _method(name: str, row: Figures) -> str:
+    return (
+        f"| {name} | {row['rounds']} | {100 * row['accuracy']:.1f} % | {row['loss']:.3f} | "
+        f"{_size(row['sent_bytes_per_peer'])} | {row['cpu_seconds']:.0f} | {row['peak_mib']} MiB |"
+    )
+
+
+def _size(num_bytes: int) -> str:
+    kilobyte = 1000
+    return f"{num_bytes} B" if num_bytes < kilobyte else f"{num_bytes / kilobyte:.0f} kB"
+
+
+def spsa_log() -> str:
+    """What SPSA's log costs: bytes by number of machines, then replaying and joining."""
+    result = _result("spsa_log")
+    figures, load = result["figures"], result["machine"]["load_average"]
+    lines = [
+        "| machines | log up / down, bytes | formula | on the socket up / down | ms a round |",
+        "|---|---|---|---|---|",
+    ]
+    for name, step in figures["steps"].items():
+        log, formula, wire = (
+            f"{step[up]:.0f} / {step[down]:,.0f}"
+            for up, down in (
+                ("log_bytes_up_per_machine_and_step", "log_bytes_down_per_machine_and_step"),
+                ("formula_up", "formula_down"),
+                ("socket_bytes_up_per_machine_and_step", "socket_bytes_down_per_machine_and_step"),
+            )
+        )
+        machines = name.partition("_")[0]
+        lines.append(
+            f"| {machines} | {log} | {formula} | {wire} | {step['ms_per_step']['median']:.0f} |"
+        )
+    lines += ["", f"| replay or join (load of the machine: {load:.0f}) | seconds |", "|---|---|"]
+    for name, case in figures["replay"].items():
+        rounds, _, count, _ = name.split("_")
+        lines.append(
+            f"| replay {int(rounds):,} rounds to {int(count):,} weights, {case['log_bytes']:,} bytes of log | "
+            f"{case['seconds_log'] + case['seconds_weights']:.1f} |"
+        )
+    for name, case in figures["join"].items():
+        seconds = case["seconds_fetch"] + case["seconds_check_and_read"]
+        lines.append(
+            f"| fetch, check and read the log of {int(name.split('_')[0]):,} rounds | {seconds:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def flexdemo_wan() -> str:
+    """Time to equal loss by scheme and line, and what was lost."""
+    figures = _result("flexdemo_wan")["figures"]
+    lines = list(figures["timings"])
+    rows = figures["rows"]
+    usual = rows[0]["seconds_to_target"]
+    return _table(
+        ["scheme", "learning rate", "final loss", "kB sent a step", "steps to target", *lines],
+        (
+            [
+                row["scheme"],
+                row["learning_rate"],
+                f"{row['final_loss']:.3f}",
+                f"{row['bytes_sent_a_step'] / 1000:,.0f}",
+                str(row["steps_to_target"] or "not reached"),
+                *(_sooner(row["seconds_to_target"][line], usual[line]) for line in lines),
+            ]
+            for row in rows
+        ),
+    )
+
+
+def _sooner(seconds: float | None, usual: float) -> str:
+    return f"{seconds:,.0f} s ({usual / seconds:.1f} x)" if seconds else ""
+
+
+def declora_quality() -> str:
+    """Dec-LoRA's options on the same data."""
+    summary = _result("declora_quality")["figures"]["summary"]
+    return _table(
+        ["arm", "held-out accuracy", "held-out loss", "loss against ring", "bytes against ring"],
+        (
+            [
+                arm,
+                f"{row['accuracy_percent']['median']:.1f} %",
+                f"{row['loss']['median']:.3f}",
+                f"{row['loss_against_ring_percent']['median']:+.2f} %",
+                f"{row['bytes_against_ring']:.2f}",
+            ]
+            for arm, row in summary.items()
+        ),
+    )
+
+
+def d2ft_step() -> str:
+    """Time and kept bytes of a step in slices, against everything in full."""
+    figures = _result("d2ft_step")["figures"]
+    return _table(
+        [
+            "trained",
+            "in full, forward only, skipped",
+            "of the time",
+            "modelled",
+            "of the saved bytes",
+        ],
+        (
+            [
+                training,
+                slots,
+                f"{row['of_the_time']['median']:.2f}",
+                f"{row['modelled']:.2f}",
+                f"{row['of_the_bytes']:.2f}",
+            ]
+            for training in ("lora", "all weights")
+            for slots, row in figures[training].items()
+        ),
+    )
+
+
+def droppeft() -> str:
+    """A step by drop rate."""
+    figures = _result("droppeft_step")["figures"]
+    return _table(
+        ["drop rate", "ms a step", "of the time at 0", "of the layers' saved bytes at 0"],
+        (
+            [
+                rate,
+                f"{step['median']:.0f}",
+                f"{figures['of_the_time'][rate]['median']:.2f}",
+                f"{figures['saved'][rate]['of_the_layers_part']:.2f}",
+            ]
+            for rate, step in figures["step_ms"].items()
+        ),
+    )
