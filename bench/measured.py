@@ -162,6 +162,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "README.md": table,
     "docs/methods/choosing.md": pages.methods,
     "docs/methods/declora.md": pages.declora_quality,
+    "docs/methods/d2ft.md": pages.d2ft_step,
     "docs/methods/droppeft.md": pages.droppeft,
     "docs/methods/flexdemo.md": pages.flexdemo_wan,
     "docs/methods/spsa.md": pages.spsa_log,
