@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -151,11 +150,11 @@ ROWS: Final[tuple[tuple[str, str, Callable[[Figures], str]], ...]] = (
 
 def table() -> str:
     """The rows, with the command that measured each."""
-    lines = ["| what | figure | command |", "|---|---|---|"]
-    for what, name, figure in ROWS:
-        result = json.loads((ROOT / f"bench/results/{name}.json").read_text())
-        lines.append(f"| {what} | {figure(result['figures'])} | `{result['command']}` |")
-    return "\n".join(lines) + "\n"
+    results = [(what, pages.result(name), figure) for what, name, figure in ROWS]
+    return pages.table_of(
+        ["what", "figure", "command"],
+        ([what, figure(one["figures"]), f"`{one['command']}`"] for what, one, figure in results),
+    )
 
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {

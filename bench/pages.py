@@ -9,15 +9,15 @@ from typing import Any, Final
 
 RESULTS: Final = Path(__file__).parent / "results"
 
-Figures = Mapping[str, Any]
 
-
-def _result(name: str) -> dict[str, Any]:
+def result(name: str) -> dict[str, Any]:
+    """A result file of ``bench/results``."""
     found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
     return found
 
 
-def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def table_of(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """In Markdown."""
     heads = list(heads)
     lines = [heads, ["---"] * len(heads), *(list(row) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -25,19 +25,30 @@ def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def methods() -> str:
     """All methods on the same data, one row each."""
-    figures = _result("choosing")["figures"]
-    lines = [
-        "| method | rounds | held-out accuracy | held-out loss | a peer sent | CPU-seconds of all | peak memory |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [_method(name, row) for name, row in figures.items() if isinstance(row, Mapping)]
-    return "\n".join(lines) + "\n"
-
-
-def _method(name: str, row: Figures) -> str:
-    return (
-        f"| {name} | {row['rounds']} | {100 * row['accuracy']:.1f} % | {row['loss']:.3f} | "
-        f"{_size(row['sent_bytes_per_peer'])} | {row['cpu_seconds']:.0f} | {row['peak_mib']} MiB |"
+    figures = result("choosing")["figures"]
+    return table_of(
+        [
+            "method",
+            "rounds",
+            "held-out accuracy",
+            "held-out loss",
+            "a peer sent",
+            "CPU-seconds of all",
+            "peak memory",
+        ],
+        (
+            [
+                name,
+                str(row["rounds"]),
+                f"{100 * row['accuracy']:.1f} %",
+                f"{row['loss']:.3f}",
+                _size(row["sent_bytes_per_peer"]),
+                f"{row['cpu_seconds']:.0f}",
+                f"{row['peak_mib']} MiB",
+            ]
+            for name, row in figures.items()
+            if isinstance(row, Mapping)
+        ),
     )
 
 
@@ -48,8 +59,8 @@ def _size(num_bytes: int) -> str:
 
 def spsa_log() -> str:
     """What SPSA's log costs: bytes by number of machines, then replaying and joining."""
-    result = _result("spsa_log")
-    figures, load = result["figures"], result["machine"]["load_average"]
+    found = result("spsa_log")
+    figures, load = found["figures"], found["machine"]["load_average"]
     lines = [
         "| machines | log up / down, bytes | formula | on the socket up / down | ms a round |",
         "|---|---|---|---|---|",
@@ -84,11 +95,11 @@ def spsa_log() -> str:
 
 def flexdemo_wan() -> str:
     """Time to equal loss by scheme and line, and what was lost."""
-    figures = _result("flexdemo_wan")["figures"]
+    figures = result("flexdemo_wan")["figures"]
     lines = list(figures["timings"])
     rows = figures["rows"]
     usual = rows[0]["seconds_to_target"]
-    return _table(
+    return table_of(
         ["scheme", "learning rate", "final loss", "kB sent a step", "steps to target", *lines],
         (
             [
@@ -110,8 +121,8 @@ def _sooner(seconds: float | None, usual: float) -> str:
 
 def declora_quality() -> str:
     """Dec-LoRA's options on the same data."""
-    summary = _result("declora_quality")["figures"]["summary"]
-    return _table(
+    summary = result("declora_quality")["figures"]["summary"]
+    return table_of(
         ["arm", "held-out accuracy", "held-out loss", "loss against ring", "bytes against ring"],
         (
             [
@@ -128,8 +139,8 @@ def declora_quality() -> str:
 
 def d2ft_step() -> str:
     """Time and kept bytes of a step in slices, against everything in full."""
-    figures = _result("d2ft_step")["figures"]
-    return _table(
+    figures = result("d2ft_step")["figures"]
+    return table_of(
         [
             "trained",
             "in full, forward only, skipped",
@@ -153,8 +164,8 @@ def d2ft_step() -> str:
 
 def droppeft() -> str:
     """A step by drop rate."""
-    figures = _result("droppeft_step")["figures"]
-    return _table(
+    figures = result("droppeft_step")["figures"]
+    return table_of(
         ["drop rate", "ms a step", "of the time at 0", "of the layers' saved bytes at 0"],
         (
             [

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
 
 from haversack_trainer.contract.robust import Robust
 from haversack_trainer.exchange.codec import State
-from haversack_trainer.exchange.quantised import BLOCK
 from haversack_trainer.robust.rules import average
 from haversack_trainer.robust.soundness import is_sound
 
+from .forecast import VALUE_BYTES
 from .mixers.base import Mixed, Mixer
 from .settings import Codec
 from .wire import Taken, arrivals
 
-SCALE_BITS: Final = 16
-
 
 def num_bytes(state: State, codec: Codec) -> float:
     """On the wire by the formula: the numbers in the codec's bits, and a scale for each block of them."""
-    bits = {
-        Codec.FLOAT32: 32.0,
-        Codec.INT8: 8 + SCALE_BITS / BLOCK,
-        Codec.INT4: 4 + SCALE_BITS / BLOCK,
-    }
-    return sum(values.size for values in state.values()) * bits[codec] / 8
+    return sum(values.size for values in state.values()) * VALUE_BYTES[codec]
 
 
 def sound(taken: Taken, me: int, spread: float) -> Taken:
