@@ -34,7 +34,7 @@ from haversack_trainer.contract.records import HUB, MAX_LATE_ROUNDS, OPERATOR, K
 from haversack_trainer.contract.report import Evaluation, PeerScores, Publication, Verdict
 
 from .grouping import Grouping
-from .objections import leaders_word, objection
+from .objections import Precedents, leaders_word, objection
 from .rounds import ClosedRound, Late, MembershipChange, Payload
 
 __all__ = ["ClosedRound", "Late", "MembershipChange", "Payload", "RunState"]
@@ -128,8 +128,14 @@ class RunState:
         return peer in self.view or peer in self.pending
 
     def objection(self, record: Record) -> str | None:
-        """See ``objections.objection``."""
-        return objection(self, record)
+        """Why a word of the leader's does not count here; None if it does, or if it is no such word.
+
+        Raises ``ValueError`` if its body cannot be read."""
+        if (word := leaders_word(record)) is None:
+            return None
+        lacks = self.needs_approval and self.approved_by is None
+        known = Precedents(self.start is not None, self.leader, self.round, self.verdict, lacks)
+        return objection(record, word, known)
 
     def rounds(self, wanted: int) -> int:
         """How many rounds the run has, ``wanted`` being the job's."""

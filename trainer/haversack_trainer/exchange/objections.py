@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import Final
 
 from haversack_trainer.contract.membership import CheckpointRef
 from haversack_trainer.contract.records import Kind, Record
 from haversack_trainer.contract.report import Evaluation, Publication, Verdict
-
-if TYPE_CHECKING:
-    from .log import RunState
 
 LeadersWord = CheckpointRef | Evaluation | Verdict | Publication
 _LEADERS_WORDS: Final[Mapping[Kind, type[LeadersWord]]] = {
@@ -27,26 +25,33 @@ def leaders_word(record: Record) -> LeadersWord | None:
     return None if model is None else model.model_validate_json(record.body)
 
 
-def objection(state: RunState, record: Record) -> str | None:
-    """Why a word of the leader's does not count in ``state``; None if it does, or if it is no such word.
+@dataclass(frozen=True, slots=True)
+class Precedents:
+    """What a leader's word is measured against."""
 
-    Raises ``ValueError`` if its body cannot be read.
-    """
-    word, name = leaders_word(record), record.kind.name
-    if word is None:
-        return None
-    if state.start is None:
+    has_started: bool
+    leader: int | None
+    round: int
+    verdict: Verdict | None
+    lacks_approval: bool
+    """The job asks for one, and nobody has given it."""
+
+
+def objection(record: Record, word: LeadersWord, known: Precedents) -> str | None:
+    """Why ``word``, which ``record`` says, does not count after what is ``known``; None if it does."""
+    name = record.kind.name
+    if not known.has_started:
         return f"peer {record.peer} wrote a {name} record before the run was started"
-    if record.peer != state.leader:
-        return f"{name} records are for the lowest member to write, peer {state.leader}, not peer {record.peer}"
-    if not 0 <= word.round <= state.round:
-        return f"the {name} record is of round {word.round}, but {state.round} rounds are closed"
-    return _to_publishing(state) if record.kind is Kind.PUBLISHED else None
+    if record.peer != known.leader:
+        return f"{name} records are for the lowest member to write, peer {known.leader}, not peer {record.peer}"
+    if not 0 <= word.round <= known.round:
+        return f"the {name} record is of round {word.round}, but {known.round} rounds are closed"
+    return _to_publishing(known) if record.kind is Kind.PUBLISHED else None
 
 
-def _to_publishing(state: RunState) -> str | None:
-    if state.verdict is None or not state.verdict.passed:
+def _to_publishing(known: Precedents) -> str | None:
+    if known.verdict is None or not known.verdict.passed:
         return "nothing is published that has not passed its gate"
-    if state.needs_approval and state.approved_by is None:
+    if known.lacks_approval:
         return "nothing is published that has not been approved: this job asks for it"
     return None
