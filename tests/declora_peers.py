@@ -12,8 +12,9 @@ from toys import ToyBatches, ToyModel, ToyNetwork
 from haversack_trainer.exchange.base import ExchangeError, Outgoing, Swap
 from haversack_trainer.exchange.log import ClosedRound, Late, Payload
 from haversack_trainer.exchange.payload import blob_digest, body_of
+from haversack_trainer.methods.declora.kinds import Graph
 from haversack_trainer.methods.declora.method import DecLora
-from haversack_trainer.methods.declora.settings import Graph, Settings
+from haversack_trainer.methods.declora.settings import Settings
 
 SEED = 17
 

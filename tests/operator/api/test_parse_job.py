@@ -144,10 +144,19 @@ def test_settings_reach_the_job_file_as_the_trainer_reads_them() -> None:
     assert method_choice(spec).settings["directions"] == 3
 
 
-def test_no_torch_is_imported() -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"graph": "Complete", "robust": {"numFaulty": 0}},
+        {"graph": "Edges", "edges": ["0-1"], "robust": {"numFaulty": 0}},
+        {"mixer": "FFA", "privacy": {"clip": "1", "noiseMultiplier": "1"}},
+    ],
+)
+def test_no_torch_is_imported(settings: dict[str, object]) -> None:
     code = (
         "import json, sys; from haversack_operator.api import crd, parse; crd.definitions();"
         "parse.parse_spec(json.load(sys.stdin)); sys.exit('torch' in sys.modules)"
     )
     command = [sys.executable, "-c", code]
-    subprocess.run(command, input=json.dumps(BASE), text=True, check=True, timeout=60)
+    job = edited({"spec.method": {"type": "DecLoRA", "decLoRA": settings}})
+    subprocess.run(command, input=json.dumps(job), text=True, check=True, timeout=60)

@@ -10,7 +10,8 @@ from toys import ToyNetwork
 
 from haversack_trainer.exchange.log import ClosedRound, Payload
 from haversack_trainer.methods.declora.auto import choose, has_moved, moved_before
-from haversack_trainer.methods.declora.settings import MixerKind, Settings
+from haversack_trainer.methods.declora.kinds import MixerKind
+from haversack_trainer.methods.declora.settings import Settings
 from haversack_trainer.methods.declora.word import Word, words
 
 AUTO = Settings(mixer=MixerKind.AUTO, bias_percent=20)

@@ -17,7 +17,8 @@ from haversack_trainer.contract.robust import Robust, Rule
 from haversack_trainer.exchange.base import Outgoing
 from haversack_trainer.exchange.codec import HEADER_BYTES, Layout
 from haversack_trainer.method import CannotCatchUp
-from haversack_trainer.methods.declora.settings import Codec, Graph, Settings, Weights
+from haversack_trainer.methods.declora.kinds import Codec, Graph, Weights
+from haversack_trainer.methods.declora.settings import Settings
 
 LAYOUT = Layout.of({name: t.numpy() for name, t in ToyModel().trainable_state().items()})
 

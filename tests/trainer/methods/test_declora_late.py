@@ -15,7 +15,7 @@ from toys import ToyNetwork
 
 from haversack_trainer.exchange.log import ClosedRound, Late, Payload
 from haversack_trainer.method import CannotCatchUp
-from haversack_trainer.methods.declora.settings import Codec, Graph, MixerKind
+from haversack_trainer.methods.declora.kinds import Codec, Graph, MixerKind
 from haversack_trainer.methods.declora.word import words
 
 LATE: dict[str, Any] = {"graph": Graph.MATCHINGS, "max_staleness": 4}

@@ -13,8 +13,9 @@ from haversack_trainer.exchange.base import ExchangeError, Outgoing
 from haversack_trainer.exchange.codec import HEADER_BYTES
 from haversack_trainer.exchange.topology import topology
 from haversack_trainer.method import CannotCatchUp, dropout_seed
+from haversack_trainer.methods.declora.kinds import Graph
 from haversack_trainer.methods.declora.method import DecLora
-from haversack_trainer.methods.declora.settings import Graph, Settings
+from haversack_trainer.methods.declora.settings import Settings
 from haversack_trainer.methods.declora.training import LocalTraining, WholeBatch
 
 UNLISTED = [graph for graph in Graph if graph is not Graph.EDGES]

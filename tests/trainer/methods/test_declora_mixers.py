@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from haversack_trainer.methods.declora.kinds import MixerKind
 from haversack_trainer.methods.declora.mixers import mixer_of
 from haversack_trainer.methods.declora.mixers.alternating import phase_rounds
 from haversack_trainer.methods.declora.mixers.base import Pair, pairs
 from haversack_trainer.methods.declora.mixers.decaf import mean_product
 from haversack_trainer.methods.declora.mixers.rotated import alignment
-from haversack_trainer.methods.declora.settings import MixerKind
 
 KINDS = [kind for kind in MixerKind if kind is not MixerKind.AUTO]
 seeds = st.integers(0, 10_000)

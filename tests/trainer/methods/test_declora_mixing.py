@@ -7,11 +7,12 @@ import pytest
 from adapter_states import A, B, State, a_state, product, states
 
 from haversack_trainer.exchange.topology import Graph, Topology, topology
+from haversack_trainer.methods.declora.kinds import Graph as Chosen
+from haversack_trainer.methods.declora.kinds import Weights
 from haversack_trainer.methods.declora.mixers.base import averaged
 from haversack_trainer.methods.declora.mixing import disagreement, open_shares, towards
 from haversack_trainer.methods.declora.network import mixing, network
-from haversack_trainer.methods.declora.settings import Graph as Chosen
-from haversack_trainer.methods.declora.settings import Settings, Weights
+from haversack_trainer.methods.declora.settings import Settings
 from haversack_trainer.methods.declora.word import Word
 
 
@@ -50,25 +51,25 @@ def test_a_shut_edge_leaves_the_mean_where_it_was(graph: Graph) -> None:
 @pytest.mark.parametrize("graph", [graph for graph in Chosen if graph is not Chosen.EDGES])
 def test_the_graph_is_over_those_who_published(graph: Chosen) -> None:
     chosen = Settings(graph=graph)
-    found = network(chosen, 3, dict.fromkeys((0, 2, 5), Word()), 0)
+    found = network(chosen.shape, 3, dict.fromkeys((0, 2, 5), Word()), 0)
     assert found.peers == (0, 2, 5)
-    assert mixing(chosen, found) < 1
+    assert mixing(chosen.shape, found) < 1
 
 
 def test_listed_edges_are_kept_and_parts_that_lost_their_link_are_joined() -> None:
     chosen = Settings(graph=Chosen.EDGES, edges=["0-1", "1-2", "3-2", "3-4"])
-    whole = network(chosen, 0, dict.fromkeys(range(5), Word()), 0)
+    whole = network(chosen.shape, 0, dict.fromkeys(range(5), Word()), 0)
     assert [whole.neighbours(peer) for peer in range(5)] == [(1,), (0, 2), (1, 3), (2, 4), (3,)]
-    left = network(chosen, 0, dict.fromkeys((0, 1, 3, 4), Word()), 0)
+    left = network(chosen.shape, 0, dict.fromkeys((0, 1, 3, 4), Word()), 0)
     assert left.neighbours(0) == (1, 3)
     assert left.rho < 1
 
 
 def test_by_samples_peers_count_as_they_have_data() -> None:
     said = {peer: Word(num_samples=count) for peer, count in enumerate((10, 30, 60))}
-    found = network(Settings(weights=Weights.SAMPLES), 0, said, 0)
+    found = network(Settings(weights=Weights.SAMPLES).shape, 0, said, 0)
     assert [found.share(peer) for peer in range(3)] == pytest.approx([0.1, 0.3, 0.6])
-    star = network(Settings(weights=Weights.SAMPLES, graph=Chosen.STAR), 0, said, 0)
+    star = network(Settings(weights=Weights.SAMPLES, graph=Chosen.STAR).shape, 0, said, 0)
     assert star.row(1) == pytest.approx({0: 0.1, 1: 0.3, 2: 0.6})
 
 

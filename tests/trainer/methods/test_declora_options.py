@@ -13,8 +13,9 @@ from toys import ToyBatches, ToyModel, ToyNetwork
 
 from haversack_trainer.exchange.codec import HEADER_BYTES
 from haversack_trainer.method import CannotCatchUp, Unsuited
+from haversack_trainer.methods.declora.kinds import Codec, Graph, MixerKind, Weights
 from haversack_trainer.methods.declora.method import DecLora
-from haversack_trainer.methods.declora.settings import Codec, Graph, MixerKind, Settings, Weights
+from haversack_trainer.methods.declora.settings import Settings
 
 MIXERS = list(MixerKind)
 CODED = [

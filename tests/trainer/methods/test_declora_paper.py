@@ -10,8 +10,9 @@ import yaml
 from declora_peers import Peer
 from toys import ToyNetwork
 
+from haversack_trainer.methods.declora.kinds import Graph, Weights
 from haversack_trainer.methods.declora.network import network
-from haversack_trainer.methods.declora.settings import Graph, Settings, Weights
+from haversack_trainer.methods.declora.settings import Settings
 from haversack_trainer.methods.declora.word import Word
 
 EXAMPLE = Path(__file__).parents[3] / "examples/declora-paper.yaml"
@@ -26,7 +27,7 @@ def paper() -> Settings:
 
 
 def test_ten_clients_on_a_ring_weigh_a_third_each(paper: Settings) -> None:
-    found = network(paper, 0, dict.fromkeys(range(10), Word()), 0)
+    found = network(paper.shape, 0, dict.fromkeys(range(10), Word()), 0)
     third = pytest.approx(1 / 3)
     assert found.row(0) == {0: third, 1: third, 9: third}
     assert not paper.is_chained
@@ -34,7 +35,7 @@ def test_ten_clients_on_a_ring_weigh_a_third_each(paper: Settings) -> None:
 
 def test_on_erdos_renyi_graphs_its_weights_are_those_of_the_laplacian(paper: Settings) -> None:
     chosen = paper.model_copy(update={"graph": Graph.ERDOS_RENYI, "weights": Weights.LAPLACIAN})
-    found = network(chosen, 17, dict.fromkeys(range(10), Word()), 0)
+    found = network(chosen.shape, 17, dict.fromkeys(range(10), Word()), 0)
     laplacian = np.diag(found.adjacency.sum(axis=1)) - found.adjacency
     largest = np.linalg.eigvalsh(laplacian).max()
     np.testing.assert_allclose(

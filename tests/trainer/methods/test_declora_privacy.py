@@ -13,7 +13,8 @@ from declora_peers import Peer, train
 from toys import ToyNetwork
 
 from haversack_trainer.contract.privacy import DeltaPrivacy, WhenSpent
-from haversack_trainer.methods.declora.settings import Graph, MixerKind, Settings
+from haversack_trainer.methods.declora.kinds import Graph, MixerKind
+from haversack_trainer.methods.declora.settings import Settings
 from haversack_trainer.privacy.account import Budget, epsilon
 
 QUIET = DeltaPrivacy(clip="0.05", noise_multiplier="0.00001")

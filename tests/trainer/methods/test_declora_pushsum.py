@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from haversack_trainer.exchange.log import ClosedRound, Payload
 from haversack_trainer.exchange.payload import DIGEST_BYTES
 from haversack_trainer.exchange.topology import topology
+from haversack_trainer.methods.declora.kinds import Graph, MixerKind, Weights
 from haversack_trainer.methods.declora.pushsum import MAX_ROUNDS, PushSum
-from haversack_trainer.methods.declora.settings import Graph, MixerKind, Weights
 from haversack_trainer.methods.declora.word import Word, words
 
 Way = tuple[int, int]

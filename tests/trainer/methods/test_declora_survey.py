@@ -12,10 +12,11 @@ from toys import ToyBatches, ToyNetwork
 
 from haversack_trainer.exchange.base import Swap
 from haversack_trainer.exchange.graphs import is_connected
+from haversack_trainer.methods.declora.kinds import Codec, Graph
 from haversack_trainer.methods.declora.method import DecLora
-from haversack_trainer.methods.declora.network import network
-from haversack_trainer.methods.declora.settings import Codec, Graph, Settings
-from haversack_trainer.methods.declora.survey import Survey, probing
+from haversack_trainer.methods.declora.network import network, probing
+from haversack_trainer.methods.declora.settings import Settings
+from haversack_trainer.methods.declora.survey import Survey
 from haversack_trainer.methods.declora.word import Word, words
 
 
@@ -61,7 +62,7 @@ class Sites:
 
     def slow_edges(self) -> int:
         closed = self.network.history[-1]
-        graph = network(self.settings, SEED, words(closed), closed.round)
+        graph = network(self.settings.shape, SEED, words(closed), closed.round)
         edges = np.argwhere(np.triu(graph.adjacency)).tolist()
         return sum(seconds_between(graph.peers[a], graph.peers[b]) > 0.5 for a, b in edges)
 

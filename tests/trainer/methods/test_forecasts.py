@@ -18,7 +18,7 @@ from haversack_trainer.contract.records import Kind, Record
 from haversack_trainer.contract.traffic import RECORD_TRIPS, Line, Round, Work
 from haversack_trainer.exchange.codec import Layout
 from haversack_trainer.exchange.quantised import QuantisedLayout
-from haversack_trainer.methods.declora.settings import Graph
+from haversack_trainer.methods.declora.kinds import Graph
 from haversack_trainer.methods.flexdemo.auto import Measured, choose
 from haversack_trainer.methods.flexdemo.choosing import scheme_of
 from haversack_trainer.methods.flexdemo.forecast import payload_bytes

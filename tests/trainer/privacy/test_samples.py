@@ -14,7 +14,7 @@ from droppeft_peers import Peer as Dropping
 from toys import ToyBatch, ToyBatches, ToyModel, ToyNetwork
 
 from haversack_trainer.contract.privacy import DeltaPrivacy, Unit
-from haversack_trainer.methods.declora.settings import Graph, MixerKind
+from haversack_trainer.methods.declora.kinds import Graph, MixerKind
 from haversack_trainer.privacy.account import Use, epsilon
 from haversack_trainer.privacy.samples import SampleGradients, use_of
 

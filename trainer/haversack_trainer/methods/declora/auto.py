@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from .settings import BIAS_PERCENT, MixerKind, Settings
+from .kinds import MixerKind
+from .settings import BIAS_PERCENT, Settings
 from .word import Word
 
 SPARSE_RHO: Final = 0.8

@@ -26,7 +26,8 @@ from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.exchange.quantised import QuantisedLayout
 from haversack_trainer.method import Fetch
 
-from .settings import Codec, Settings
+from .kinds import Codec
+from .settings import Settings
 from .wire import Packed, Taken, Unusable, Whole, Wire, readable, usable
 
 MAX_CHAIN: Final = 15

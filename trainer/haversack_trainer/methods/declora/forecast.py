@@ -8,7 +8,8 @@ from typing import Final
 from haversack_trainer.contract import forecast
 from haversack_trainer.contract.traffic import Round, Work
 
-from .settings import DEGREE, EDGE_PERCENT, Codec, Graph, MixerKind, Settings
+from .kinds import DEGREE, EDGE_PERCENT, Codec, Graph, MixerKind
+from .settings import Settings
 
 HEADER_BYTES: Final = 40
 """Of a blob; ``exchange.codec`` and ``exchange.quantised`` write it."""

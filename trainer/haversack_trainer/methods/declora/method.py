@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -29,21 +29,20 @@ from haversack_trainer.exchange.topology import Topology
 from haversack_trainer.method import Batches, CannotCatchUp, Fetch, StepResult, Trainee, Unsuited
 from haversack_trainer.privacy.guard import Guard
 from haversack_trainer.privacy.samples import guard_of
-from haversack_trainer.robust.soundness import tally
 
 from .auto import Standing, choose, has_moved, in_force, moved_before
 from .choco import MAX_CHAIN, wire_of
+from .intake import Came, intake_of
+from .kinds import Graph, MixerKind
 from .mixers import Mixer, mixer_of
 from .mixers.alternating import phase_rounds
 from .mixers.base import Mixed, pairs
-from .mixing import disagreement, open_shares, towards
 from .network import mean_shares, mixing, network
-from .pushsum import PushSum
-from .settings import RHO_PERCENT, Graph, MixerKind, Settings, Weights
-from .survey import Clock, Stopwatch, Survey
-from .taking import arrived, combined, mean, num_bytes, of_sound, sound
+from .settings import Settings
+from .survey import Clock, Stopwatch, scout_of
+from .taking import mean, num_bytes, of_sound
 from .training import Gradients, LocalTraining, gradients_of
-from .wire import Taken, readable, whole
+from .wire import readable, whole
 from .word import Word, was_only_late, words
 
 
@@ -76,13 +75,9 @@ class DecLora:
         self._valid = True
         self._round = 0
         self._standing = Standing()
-        self._survey = Survey((settings.rho_percent or RHO_PERCENT) / 100)
         self._peer = peer
-        self._peers: tuple[int, ...] = ()
-        """Those of the newest round, ascending."""
-        self._links: dict[int, float] = {}
-        self._is_probing = settings.graph is Graph.MEASURED_LINKS
-        self._push = PushSum(peer) if settings.weights is Weights.PUSH_SUM else None
+        self._intake = intake_of(settings, self._wire, peer, self._spread)
+        self._scout = scout_of(settings, peer)
 
     def local_step(self, round: int) -> StepResult:
         self._round = round
@@ -112,7 +107,7 @@ class DecLora:
         wants_all = self._settings.graph in (Graph.COMPLETE, Graph.STAR)
         if not self._valid:
             return Outgoing(wants_all=wants_all)
-        if self._is_probing:
+        if self._scout is not None and self._scout.is_probing:
             # Neighbours change from round to round: what builds on earlier rounds is of no use to new ones.
             self._wire.forget()
         packed = self._wire.pack(self._sent(), self._round)
@@ -120,13 +115,8 @@ class DecLora:
 
     def _word(self) -> Word:
         word = Word(self._num_samples, self._standing.bias, self._standing.moved)
-        if self._push is not None:
-            word = self._push.say(word)
-        if self._settings.graph is not Graph.MEASURED_LINKS:
-            return word
-        is_planner = self._peers[:1] == (self._peer,)
-        plan = self._survey.plan(self._peers) if is_planner else ()
-        return replace(word, links=self._links, plan=plan)
+        word = self._intake.say(word)
+        return word if self._scout is None else self._scout.say(word)
 
     def ahead(self, round: int) -> None:
         """Nothing: local steps begin at the mixed state."""
@@ -135,76 +125,34 @@ class DecLora:
         return self._take_in(swap.closed, lambda _, peer: swap.fetch(peer))
 
     def _take_in(self, closed: ClosedRound, fetch: Fetch) -> dict[str, float]:
-        said, me = self._words(closed), self._peer
-        if self._push is not None:
-            seen = self._receive(self._push, closed, said, fetch)
-        elif me in said:
-            graph, watch = self._network(said, closed.round), Stopwatch(self._clock, fetch)
-            taken = self._taken(closed, watch.fetch, graph.neighbours(me))
-            self._links = watch.seconds
-            taken = sound(taken, me, self._spread)
-            seen = disagreement(taken.states) | tally(taken.refused)
-            rho = mixing(self._settings, graph)
-            self._mix(me, graph, taken, self._mixer(rho, moved=moved_before(said)))
-        else:
-            # Nobody mixed with this peer, so it mixes with nobody: Q stays doubly stochastic.
-            self._wire.miss(closed)
-            seen = disagreement({me: self._sent()})
-        self._learn(said, closed.round, seen["product_bias_percent"] / 100)
-        modelled = len(said) * num_bytes(self._sent(), self._settings.codec)
-        return seen | in_force(self._settings, self._standing) | {MODELLED: modelled}
-
-    def _receive(
-        self, push: PushSum, closed: ClosedRound, said: Mapping[int, Word], fetch: Fetch
-    ) -> dict[str, float]:
-        own, me = self._sent(), self._peer
-        graph = self._network(said, closed.round) if me in said else None
+        said, own = self._words(closed), self._sent()
+        graph = self._network(said, closed.round) if self._peer in said else None
+        rho = mixing(self._settings.shape, graph) if graph else self._standing.rho
+        mixer = self._mixer(rho, moved=moved_before(said))
         watch = Stopwatch(self._clock, fetch)
-        near = graph.neighbours(me) if graph else ()
-        found, refused = arrived(
-            near, lambda peer: self._wire.read(closed, peer, watch.fetch), own, self._spread
-        )
-        self._links = watch.seconds
-        shares, states = push.receive(closed.round, said, graph, own, found)
-        mixer = self._mixer(self._standing.rho, moved=False)
-        self._adopt(self._state | mixer.combine(shares, states, me))
-        return disagreement({me: own, **found}) | tally(refused) | push.figures
+        mixed, seen = self._intake.take_in(Came(closed, said, graph, own, mixer, watch.fetch))
+        if self._scout is not None and graph is not None:
+            self._scout.links = watch.seconds
+        if mixed:
+            self._adopt(self._state | mixed)
+            if not mixer.keeps_coordinates:
+                self._training.restart()
+        self._learn(said, closed.round, seen["product_bias_percent"] / 100)
+        modelled = len(said) * num_bytes(own, self._settings.codec)
+        return seen | in_force(self._settings, self._standing) | {MODELLED: modelled}
 
     def _words(self, closed: ClosedRound) -> dict[int, Word]:
         return words(closed, self._settings.max_staleness or 0)
 
-    def _taken(self, closed: ClosedRound, fetch: Fetch, near: Iterable[int]) -> Taken:
-        if self._settings.max_staleness is None:
-            return self._wire.take(closed, self._peer, fetch, near)
-        # As published, this peer's own state, too: it may have moved on, and both ends of an edge go by the same two.
-        own = self._wire.read(closed, self._peer, fetch)
-        others, refused = readable(near, lambda peer: self._wire.read(closed, peer, fetch))
-        return Taken({self._peer: own, **others}, refused=refused)
-
-    def _mix(self, me: int, graph: Topology, taken: Taken, mixer: Mixer) -> None:
-        shares = open_shares(graph, me, taken.shut)
-        own, sent = self._sent(), taken.states[me]
-        gain = self._wire.gain if self._settings.max_staleness is None else 1.0
-        robust = self._settings.robust and self._settings.robust.without(len(taken.refused))
-        if mixer.is_linear and gain is not None:
-            mixed = towards(own, sent, combined(robust, mixer, shares, taken.states, me), gain)
-        else:
-            mixed = combined(robust, mixer, shares, taken.states | {me: own}, me)
-        self._adopt(self._state | mixed)
-        if not mixer.keeps_coordinates:
-            self._training.restart()
-
     def _network(self, said: Mapping[int, Word], round: int) -> Topology:
-        return network(self._settings, self._seed, said, round)
+        return network(self._settings.shape, self._seed, said, round)
 
     def _learn(self, said: Mapping[int, Word], round: int, bias: float) -> None:
         """What the next round hangs on."""
-        self._survey.hear(said)
-        self._peers = tuple(said)
+        if self._scout is not None:
+            self._scout.hear(said)
         if said:
-            rho = mixing(self._settings, self._network(said, round))
-            is_planned = bool(said[self._peers[0]].plan)
-            self._is_probing = self._settings.graph is Graph.MEASURED_LINKS and not is_planned
+            rho = mixing(self._settings.shape, self._network(said, round))
             self._standing = Standing(rho, bias, has_moved(self._settings, said))
 
     def _mixer(self, rho: float, *, moved: bool) -> Mixer:
@@ -232,13 +180,13 @@ class DecLora:
             return
         for closed in rounds[-MAX_CHAIN - 1 :]:
             self._wire.miss(closed)
-        for closed in rounds:
-            self._survey.hear(self._words(closed))
+        if self._scout is not None:
+            for closed in rounds:
+                self._scout.hear(self._words(closed))
         if rounds:
             self._adopt(self._mean_of(rounds[-1], fetch))
             self._training.restart()
-            if self._push is not None:
-                self._push = PushSum(self._peer)
+            self._intake.start_over()
             self._learn(self._words(rounds[-1]), rounds[-1].round, 0.0)
 
     def consensus(self, closed: ClosedRound, fetch: Fetch) -> dict[str, Tensor]:
@@ -251,9 +199,9 @@ class DecLora:
         with whole(closed):
             states, _ = readable(said, lambda peer: self._wire.read(closed, peer, fetch))
         graph, like = self._network(said, closed.round), self._sent()
-        mixer = self._mixer(mixing(self._settings, graph), moved=moved_before(said))
+        mixer = self._mixer(mixing(self._settings.shape, graph), moved=moved_before(said))
         counted = of_sound(states, like, self._spread)
-        shares = mean_shares(self._settings, graph, said)
+        shares = mean_shares(self._settings.shape, graph, said)
         found = mean(self._settings.robust, mixer, shares, counted)
         if found is None:
             raise CannotCatchUp(f"no peer had a sound state in round {closed.round}")
@@ -283,7 +231,7 @@ class DecLora:
             **self._training.state_dict(),
             "standing": asdict(self._standing),
             "spent": self._guard.state() if self._guard else None,
-            "push": self._push.state() if self._push else None,
+            "push": self._intake.state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -291,8 +239,7 @@ class DecLora:
         self._standing = Standing(**state["standing"])
         if self._guard is not None:
             self._guard.load(state.get("spent"))
-        if self._push is not None:
-            self._push.load(state["push"])
+        self._intake.load(state["push"])
         self._wire.forget()
 
 

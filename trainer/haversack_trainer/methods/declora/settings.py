@@ -16,54 +16,14 @@ from haversack_trainer.contract.robust import fault as fault_of_robust
 
 from .defences import DEFENCE_CHECKS
 from .edges import fault_of_edges
+from .kinds import DEGREE, EDGE_PERCENT, Codec, Graph, MixerKind, Scheme, Shape, Weights
 
-EDGE_PERCENT: Final = 50
-DEGREE: Final = 4
 RHO_PERCENT: Final = 80
 BIAS_PERCENT: Final = 10
 MAX_EDGES: Final = 2048
 EDGE_PATTERN: Final = r"^(0|[1-9][0-9]{0,2})-(0|[1-9][0-9]{0,2})$"
 
 EdgeText = Annotated[str, Field(pattern=EDGE_PATTERN, max_length=7)]
-
-
-class Graph(StrEnum):
-    RING = "Ring"
-    EXPONENTIAL = "Exponential"
-    REGULAR = "Regular"
-    ERDOS_RENYI = "ErdosRenyi"
-    COMPLETE = "Complete"
-    STAR = "Star"
-    EDGES = "Edges"
-    MEASURED_LINKS = "MeasuredLinks"
-    MATCHINGS = "Matchings"
-
-
-class Weights(StrEnum):
-    METROPOLIS = "Metropolis"
-    LAPLACIAN = "Laplacian"
-    SAMPLES = "Samples"
-    PUSH_SUM = "PushSum"
-
-
-class MixerKind(StrEnum):
-    FACTOR = "Factor"
-    FFA = "FFA"
-    ADF = "ADF"
-    DECAF = "DeCAF"
-    FEDROT = "FedRot"
-    AUTO = "Auto"
-
-
-class Codec(StrEnum):
-    FLOAT32 = "Float32"
-    INT8 = "Int8"
-    INT4 = "Int4"
-
-
-class Scheme(StrEnum):
-    CHOCO = "CHOCO"
-    DIFFERENCE = "Difference"
 
 
 _UNLINEAR: Final = (MixerKind.DECAF, MixerKind.FEDROT)
@@ -255,6 +215,17 @@ class Settings(MethodSettings):
         pairs = (text.split("-") for text in self.edges or ())
         return [(int(one), int(other)) for one, other in pairs]
 
+    @property
+    def shape(self) -> Shape:
+        """What the graph of a round follows from, beside who is in it."""
+        return Shape(
+            self.graph,
+            self.weights,
+            tuple(self.edge_pairs),
+            self.edge_percent or EDGE_PERCENT,
+            self.degree or DEGREE,
+        )
+
     def fault(self, num_peers: int) -> str | None:
         # Not at the top: NumPy is too heavy for commands that only look.
         from haversack_trainer.privacy.account import fault
@@ -272,4 +243,4 @@ class Settings(MethodSettings):
             if self.graph is not Graph.EDGES
             else "edges gives a peer and its neighbours"
         )
-        return fault_of_robust(self.robust, least_neighbourhood(self, min_peers), where)
+        return fault_of_robust(self.robust, least_neighbourhood(self.shape, min_peers), where)

@@ -8,27 +8,24 @@ needs the same floating point as the planner. Whoever leads next has read the sa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import combinations
 from statistics import median
 from typing import Final
 
 import numpy as np
 
-from haversack_trainer.exchange.graphs import Adjacency, Edge, circulant
+from haversack_trainer.exchange.graphs import Edge
 from haversack_trainer.exchange.links import planned
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.method import Fetch
 
+from .kinds import Graph
+from .settings import RHO_PERCENT, Settings
 from .word import Word
 
 Clock = Callable[[], float]
 _MEGABYTE: Final = 1e6
-
-
-def probing(n: int, round: int) -> Adjacency:
-    """The graph of a round without a plan."""
-    longest = max(n // 2, 2)
-    return circulant(n, [1, 2 + round % (longest - 1)] if n > 2 else [1])  # noqa: PLR2004  # two have one link
 
 
 class Stopwatch:
@@ -84,3 +81,36 @@ class Survey:
             if found:
                 costs[one, other] = costs[other, one] = 2 * sum(found) / len(found)
         return costs
+
+
+class Scout:
+    """One peer's part in it."""
+
+    def __init__(self, peer: int, rho: float) -> None:
+        self.is_probing = True
+        """Whether there was no plan in the newest round: then neighbours change from round to round."""
+        self.links: Mapping[int, float] = {}
+        """What it has timed in the newest round."""
+        self._survey, self._peer = Survey(rho), peer
+        self._peers: tuple[int, ...] = ()
+        """Those of the newest round, ascending."""
+
+    def say(self, word: Word) -> Word:
+        """The word of the next round, with what was timed; the lowest peer's with the plan."""
+        is_planner = self._peers[:1] == (self._peer,)
+        plan = self._survey.plan(self._peers) if is_planner else ()
+        return replace(word, links=self.links, plan=plan)
+
+    def hear(self, said: Mapping[int, Word]) -> None:
+        """Take in a round's words."""
+        self._survey.hear(said)
+        self._peers = tuple(said)
+        if said:
+            self.is_probing = not said[self._peers[0]].plan
+
+
+def scout_of(settings: Settings, peer: int) -> Scout | None:
+    """None where the graph does not hang on links."""
+    if settings.graph is not Graph.MEASURED_LINKS:
+        return None
+    return Scout(peer, (settings.rho_percent or RHO_PERCENT) / 100)

@@ -10,8 +10,8 @@ from haversack_trainer.robust.rules import average
 from haversack_trainer.robust.soundness import is_sound
 
 from .forecast import VALUE_BYTES
+from .kinds import Codec
 from .mixers.base import Mixed, Mixer
-from .settings import Codec
 from .wire import Taken, arrivals
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from haversack_trainer.methods.declora.settings import MixerKind
+from haversack_trainer.methods.declora.kinds import MixerKind
 
 from .alternating import Alternating
 from .base import Mixer

@@ -1,0 +1,60 @@
+"""What Dec-LoRA's settings may say, as values that ``settings`` and what obeys them share. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+EDGE_PERCENT: Final = 50
+DEGREE: Final = 4
+
+
+class Graph(StrEnum):
+    RING = "Ring"
+    EXPONENTIAL = "Exponential"
+    REGULAR = "Regular"
+    ERDOS_RENYI = "ErdosRenyi"
+    COMPLETE = "Complete"
+    STAR = "Star"
+    EDGES = "Edges"
+    MEASURED_LINKS = "MeasuredLinks"
+    MATCHINGS = "Matchings"
+
+
+class Weights(StrEnum):
+    METROPOLIS = "Metropolis"
+    LAPLACIAN = "Laplacian"
+    SAMPLES = "Samples"
+    PUSH_SUM = "PushSum"
+
+
+class MixerKind(StrEnum):
+    FACTOR = "Factor"
+    FFA = "FFA"
+    ADF = "ADF"
+    DECAF = "DeCAF"
+    FEDROT = "FedRot"
+    AUTO = "Auto"
+
+
+class Codec(StrEnum):
+    FLOAT32 = "Float32"
+    INT8 = "Int8"
+    INT4 = "Int4"
+
+
+class Scheme(StrEnum):
+    CHOCO = "CHOCO"
+    DIFFERENCE = "Difference"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Of the graphs of a run."""
+
+    graph: Graph
+    weights: Weights
+    edges: tuple[tuple[int, int], ...] = ()
+    edge_percent: int = EDGE_PERCENT
+    degree: int = DEGREE
