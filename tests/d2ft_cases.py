@@ -85,6 +85,18 @@ _RULES: Final[tuple[tuple[str, dict[str, Any], dict[str, Any], str], ...]] = (
 )
 
 D2FT_CASES: Final = (
+    Case(
+        "D2FT: fewer samples than pieces",
+        {**_d2ft(microBatches=8), "spec.training.batchSize": 8},
+        {**_d2ft(microBatches=9), "spec.training.batchSize": 8},
+        "method.d2FT.microBatches: a step's batch has fewer samples",
+    ),
+    Case(
+        "D2FT: fewer samples than pieces by default",
+        {"spec.method": {"type": "D2FT"}, "spec.training.batchSize": 5},
+        {"spec.method": {"type": "D2FT"}, "spec.training.batchSize": 4},
+        "method.d2FT.microBatches: a step's batch has fewer samples",
+    ),
     *(
         Case(f"D2FT: {title}", _d2ft(**good), _d2ft(**bad), says)
         for title, good, bad, says in _RULES

@@ -57,7 +57,7 @@ METHOD_CASES: Final = (
             f"{card} learns nothing",
             {"spec.method": {"type": card, member: {"learningRate": "0.0000000001"}}},
             {"spec.method": {"type": card, member: {"learningRate": "0.0"}}},
-            f"learningRate: {card}",
+            "learningRate: nothing is learned at 0",
         )
         for card, member in (
             ("DecLoRA", "decLoRA"),

@@ -43,15 +43,18 @@ _CONTEXTS: Final[dict[str, Mapping[str, Any]]] = {
         )
     },
     _D2FT: {"spec.method.type": "D2FT"},
+    f"{_D2FT}.microBatches": {"spec.method.type": "D2FT", "spec.training.batchSize": 64},
     f"{_D2FT}.slots": {
         "spec.method.type": "D2FT",
         f"{_D2FT}.solver": "Slots",
         f"{_D2FT}.microBatches": 64,
+        "spec.training.batchSize": 64,
     },
     f"{_D2FT}.slots.forwardOnly": {
         "spec.method.type": "D2FT",
         f"{_D2FT}.solver": "Slots",
         f"{_D2FT}.microBatches": 64,
+        "spec.training.batchSize": 64,
         f"{_D2FT}.slots.full": 1,
     },
     f"{_D2FT}.fullShare": {"spec.method.type": "D2FT", f"{_D2FT}.solver": "TwoStage"},

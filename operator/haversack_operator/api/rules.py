@@ -8,7 +8,10 @@ accepted and rejected objects is run against both (tests/cluster/test_crd_rules.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
+
+from pydantic.alias_generators import to_snake
 
 from haversack_operator.api.dataset_rules import DATASET_RULES
 from haversack_operator.api.job import LABEL_KEY_PATTERN, MAX_PEERS, JobSpec
@@ -73,6 +76,28 @@ def _relayed(card: MethodCard) -> Rule:
         f"self.network.bulk != 'Direct' || '{card.type}' != self.method.type",
         lambda spec: not spec.network.is_direct or card.type != spec.method.get("type"),
         f"network.bulk: {card.type} sends nothing beside the log that could go from pod to pod; write Relay",
+    )
+
+
+def _pieces(spec: JobSpec, card: MethodCard, name: str, default: int) -> int:
+    # Asked before the method's own settings are checked.
+    settings = spec.method.get(card.member)
+    given = settings.get(name) if isinstance(settings, Mapping) else None
+    return given if isinstance(given, int) else default
+
+
+def _has_whole_pieces(card: MethodCard, name: str) -> Rule:
+    default = card.load_settings().model_fields[to_snake(name)].default
+    member = f"self.method.{card.member}"
+    return Rule(
+        "spec",
+        f"'{card.type}' != self.method.type "
+        f"|| (has({member}) ? {member}.{name} : {default}) <= self.training.batchSize",
+        lambda spec: (
+            card.type != spec.method.get("type")
+            or _pieces(spec, card, name, default) <= spec.training.batch_size
+        ),
+        f"method.{card.member}.{name}: a step's batch has fewer samples; lower it or raise training.batchSize",
     )
 
 
@@ -153,6 +178,7 @@ _TRAINING: Final = (
     ),
     *(_deterministic(card) for card in METHODS.values() if card.forbids_dropout),
     *(_relayed(card) for card in METHODS.values() if not card.sends_blobs),
+    *(_has_whole_pieces(card, card.pieces) for card in METHODS.values() if card.pieces),
 )
 
 _POOLS: Final = (

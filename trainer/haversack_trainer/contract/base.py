@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic.alias_generators import to_camel, to_snake
 
 
 class Frozen(BaseModel):
@@ -54,6 +54,23 @@ class Check:
     holds: Callable[[Any], bool]
     message: str
     """Names the field and says what to change."""
+
+
+LEARNS: Final = Check(
+    "double(self.learningRate) > 0.0",
+    lambda settings: float(settings.learning_rate) > 0,
+    "learningRate: nothing is learned at 0; write more than 0",
+)
+
+
+def is_share(field: str) -> Check:
+    """The decimal ``field``, by its name in manifests, is more than 0 and at most 1, if it is there."""
+    name = to_snake(field)
+    return Check(
+        f"!has(self.{field}) || (double(self.{field}) > 0.0 && double(self.{field}) <= 1.0)",
+        lambda settings: (value := getattr(settings, name)) is None or 0 < float(value) <= 1,
+        f"{field}: is a share; write more than 0 and at most 1",
+    )
 
 
 def cel(rule: str, message: str) -> dict[str, str]:

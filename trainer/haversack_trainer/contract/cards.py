@@ -114,6 +114,8 @@ class MethodCard:
     ``sharding``, where None is one process."""
     forbids_dropout: bool = False
     """True if a step must see the same function at every forward pass."""
+    pieces: str | None = None
+    """Name, in manifests, of the setting that says into how many pieces a step's batch is cut, each with a sample."""
     common_state: tuple[str, ...] = ()
     """Names in the method's ``state_dict`` of what is equal on all peers: it is in the run's checkpoints."""
     forecast: str | None = None
@@ -161,6 +163,7 @@ METHODS: Final[dict[str, MethodCard]] = {
             summary="Parts of each layer train, run forward only, or are skipped, by schedule; between peers, DecLoRA.",
             settings=f"{_HOME}.d2ft.settings:Settings",
             factory=f"{_HOME}.d2ft.method:d2ft",
+            pieces="microBatches",
             needs_backward=True,
             memory=MemoryModel(bytes_per_trainable=24, activation_factor=40, score_copies=4),
             ring_edges=True,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field
 
-from haversack_trainer.contract.base import Check, Decimal, Frozen
+from haversack_trainer.contract.base import Check, Decimal, Frozen, is_share
 from haversack_trainer.contract.cards import MethodSettings
 from haversack_trainer.methods.declora.settings import Settings as Gossip
 
@@ -15,15 +15,6 @@ from .kinds import BackwardScore, ForwardScore, Mode, Protect, Solver, Ties
 
 BUDGET: Final = "0.6"
 FULL_SHARE: Final = "0.8"
-
-
-def _share(alias: str, name: str) -> Check:
-    """More than 0 and at most 1, if it is there."""
-    return Check(
-        f"!has(self.{alias}) || (double(self.{alias}) > 0.0 && double(self.{alias}) <= 1.0)",
-        lambda settings: (value := getattr(settings, name)) is None or 0 < float(value) <= 1,
-        f"{alias}: is a share; write more than 0 and at most 1",
-    )
 
 
 def _goes_with(alias: str, name: str, *solvers: Solver) -> Check:
@@ -92,10 +83,7 @@ class Settings(MethodSettings):
         *_SLOTS,
         *(_goes_with(name, name, Solver.EXACT, Solver.TWO_STAGE) for name in ("budget", "devices")),
         _goes_with("fullShare", "full_share", Solver.TWO_STAGE),
-        *(
-            _share(alias, name)
-            for alias, name in (("budget", "budget"), ("fullShare", "full_share"), ("rho", "rho"))
-        ),
+        *map(is_share, ("budget", "fullShare", "rho")),
         Check(
             "!has(self.rho) || !self.measureRho",
             lambda settings: settings.rho is None or not settings.measure_rho,

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from haversack_trainer.contract.base import Check, Decimal
+from haversack_trainer.contract.base import LEARNS, Check, Decimal
 from haversack_trainer.contract.cards import MethodSettings
 from haversack_trainer.contract.privacy import DeltaPrivacy
 from haversack_trainer.contract.records import MAX_LATE_ROUNDS
@@ -44,11 +44,7 @@ class Settings(MethodSettings):
     """Dec-LoRA: K local AdamW steps, then A and B are averaged with the neighbours' (arXiv 2501.15361, Alg. 1)."""
 
     checks: ClassVar[tuple[Check, ...]] = (
-        Check(
-            "double(self.learningRate) > 0.0",
-            lambda settings: float(settings.learning_rate) > 0,
-            "learningRate: DecLoRA learns nothing at 0; write more than 0",
-        ),
+        LEARNS,
         _goes_with("edgePercent", "graph", Graph.ERDOS_RENYI),
         _goes_with("degree", "graph", Graph.REGULAR),
         Check(

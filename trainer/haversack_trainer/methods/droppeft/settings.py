@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from haversack_trainer.contract.base import Check, Decimal
+from haversack_trainer.contract.base import LEARNS, Check, Decimal, is_share
 from haversack_trainer.contract.cards import MethodSettings
 from haversack_trainer.contract.privacy import PRIVACY_CHECKS, DeltaPrivacy
 from haversack_trainer.contract.robust import Robust
@@ -53,14 +53,6 @@ DEFAULT_ARMS: Final = tuple(f"0.{tenths}" for tenths in range(1, 9))
 """Drop rates that the configurator tries beside 0, as far as the model has layers to drop."""
 
 
-def _is_share(alias: str, name: str) -> Check:
-    return Check(
-        f"double(self.{alias}) > 0.0 && double(self.{alias}) <= 1.0",
-        lambda settings: 0 < float(getattr(settings, name)) <= 1,
-        f"{alias}: is a share; write more than 0 and at most 1",
-    )
-
-
 def _needs_configurator(alias: str, name: str) -> Check:
     return Check(
         f"!has(self.{alias}) || self.configurator != 'Off'",
@@ -75,11 +67,7 @@ class Settings(MethodSettings):
     """DropPEFT: whole layers are dropped at random in training, and peers' adapters averaged by layer (arXiv 2503.10217)."""
 
     checks: ClassVar[tuple[Check, ...]] = (
-        Check(
-            "double(self.learningRate) > 0.0",
-            lambda settings: float(settings.learning_rate) > 0,
-            "learningRate: DropPEFT learns nothing at 0; write more than 0",
-        ),
+        LEARNS,
         Check(
             "double(self.maxDropRate) < 1.0",
             lambda settings: float(settings.max_drop_rate) < 1,
@@ -107,11 +95,11 @@ class Settings(MethodSettings):
             lambda settings: float(settings.importance_memory) < 1,
             "importanceMemory: nothing new would be learned; write less than 1",
         ),
-        _is_share("maxShareChange", "max_share_change"),
-        _is_share("exploration", "exploration"),
-        _is_share("explorationDecay", "exploration_decay"),
-        _is_share("leastExploration", "least_exploration"),
-        _is_share("discount", "discount"),
+        is_share("maxShareChange"),
+        is_share("exploration"),
+        is_share("explorationDecay"),
+        is_share("leastExploration"),
+        is_share("discount"),
         *(
             _needs_configurator(alias, name)
             for alias, name in (("arms", "arms"), ("roundSeconds", "round_seconds"))

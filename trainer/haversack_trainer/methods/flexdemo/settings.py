@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from pydantic import Field
 
-from haversack_trainer.contract.base import Check, Decimal
+from haversack_trainer.contract.base import LEARNS, Check, Decimal, is_share
 from haversack_trainer.contract.cards import MethodSettings
 
 CHUNK: Final = 64
@@ -77,11 +77,7 @@ class Settings(MethodSettings):
     """FlexDeMo: peers exchange the fast-moving part of their momentum (arXiv 2502.06728), or what another scheme picks."""
 
     checks: ClassVar[tuple[Check, ...]] = (
-        Check(
-            "double(self.learningRate) > 0.0",
-            lambda settings: float(settings.learning_rate) > 0,
-            "learningRate: FlexDeMo learns nothing at 0; write more than 0",
-        ),
+        LEARNS,
         Check(
             "self.precision == 'FP32' || self.sharding != 'None'",
             lambda settings: (
@@ -110,11 +106,7 @@ class Settings(MethodSettings):
             lambda settings: settings.chunk in {None, 16, 32, 64, 128, 256},
             "chunk: is no power of two from 16 to 256; write 16, 32, 64, 128 or 256",
         ),
-        Check(
-            "!has(self.rate) || double(self.rate) > 0.0 && double(self.rate) <= 1.0",
-            lambda settings: settings.rate is None or 0 < float(settings.rate) <= 1,
-            "rate: is a share; write more than 0 and at most 1",
-        ),
+        is_share("rate"),
         Check(
             "!has(self.beta) || double(self.beta) < 1.0",
             lambda settings: settings.beta is None or float(settings.beta) < 1,

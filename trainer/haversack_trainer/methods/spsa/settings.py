@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 from pydantic import Field
 
-from haversack_trainer.contract.base import Check, Decimal
+from haversack_trainer.contract.base import LEARNS, Check, Decimal
 from haversack_trainer.contract.cards import MemoryModel, MethodSettings
 from haversack_trainer.contract.privacy import PRIVACY_CHECKS, Privacy
 from haversack_trainer.contract.records import MAX_LATE_ROUNDS
@@ -70,11 +70,7 @@ class Settings(MethodSettings):
     """SPSA: two forward passes per random direction, one byte on the wire for each."""
 
     checks: ClassVar[tuple[Check, ...]] = (
-        Check(
-            "double(self.learningRate) > 0.0",
-            lambda settings: float(settings.learning_rate) > 0,
-            "learningRate: SPSA learns nothing at 0; write more than 0",
-        ),
+        LEARNS,
         Check(
             "double(self.momentum) < 1.0",
             lambda settings: float(settings.momentum) < 1,
