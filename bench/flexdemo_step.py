@@ -12,9 +12,7 @@ import argparse
 import json
 import subprocess
 import sys
-import sysconfig
 import time
-import venv
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from math import prod
@@ -23,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from bench.figures import spread, write
+from bench.rival import python_of
 
 DETONATION: Final = "detonation==0.5.2"
 CHUNK: Final = 64
@@ -143,25 +142,10 @@ class Runner:
             process.communicate()
 
 
-def rivals_python() -> Path:
-    """Of an environment with DeToNATION and, from here, torch."""
-    folder = Path.home() / ".cache/haversack-bench" / DETONATION.replace("==", "-")
-    python = folder / "bin/python"
-    done = folder / "whole"
-    if not done.exists():
-        venv.create(folder, clear=True, with_pip=True)
-        install = [str(python), "-m", "pip", "install", "-q", "--no-deps"]
-        subprocess.run([*install, DETONATION, "einops", "mltiming"], check=True)
-        site = next(folder.glob("lib/python*/site-packages"))
-        (site / "torch.pth").write_text(sysconfig.get_path("purelib") + "\n")
-        done.touch()
-    return python
-
-
 @contextmanager
 def runners(num_elements: int) -> Iterator[dict[str, Runner]]:
     """All that take turns, by name."""
-    python = rivals_python()
+    python = python_of(DETONATION, "einops", "mltiming", options=["--no-deps"])
 
     def own(name: str) -> Runner:
         arguments = ["--worker", name, "--elements", str(num_elements)]

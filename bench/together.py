@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from examples.demo import minilm
 
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from haversack_trainer.data import Batches, Samples, Split
     from haversack_trainer.method import Method
     from haversack_trainer.model import FineTuned
+
+
+MAX_LENGTH: Final = 32
+LORA_ALPHA: Final = 16
+LEARNING_RATE: Final = "0.002"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ class Run:
     accuracies: dict[int, float] = field(default_factory=dict)
     cpu_seconds: list[float] = field(default_factory=list)
     """Of each round's local work, by the peer that took longest: the others would have waited for it."""
+    local_cpu_seconds: float = 0.0
+    """Of all peers' and rounds' local work."""
     all_cpu_seconds: float = 0.0
     """Of all peers and rounds, with what they do for the exchange."""
     seen: dict[str, float] = field(default_factory=dict)
@@ -76,7 +83,8 @@ class Run:
             "loss": self.losses,
             "accuracy": self.accuracies,
             "bytes_a_round": sent,
-            "cpu_seconds": round(self.all_cpu_seconds, 1),
+            "cpu_seconds": round(self.all_cpu_seconds, 3),
+            "local_cpu_seconds": round(self.local_cpu_seconds, 3),
             "cpu_seconds_a_round": [round(seconds, 3) for seconds in self.cpu_seconds],
             "last_metrics": self.seen,
         }
@@ -87,7 +95,8 @@ class Run:
             self.model.load_trainable_state(turn.state)
             begin = time.process_time()
             turn.method.local_step(number)
-            slowest = max(slowest, time.process_time() - begin)
+            spent = time.process_time() - begin
+            slowest, self.local_cpu_seconds = max(slowest, spent), self.local_cpu_seconds + spent
             turn.exchange.publish(number, turn.method.outgoing(), _never)
             turn.state = self.model.trainable_state()
         self.cpu_seconds.append(slowest)
@@ -123,11 +132,11 @@ def job_of(data: Path, scale: Scale, seed: int, alpha: str) -> JobFile:
             "model": {"uri": f"file://{minilm.folder()}", "task": "SequenceClassification"},
             "dataset": {
                 "uri": f"file://{data}",
-                "maxLength": 32,
+                "maxLength": MAX_LENGTH,
                 "partition": {"type": "Dirichlet", "alpha": alpha},
                 "heldOut": {"percent": 23, "maxSamples": 600},
             },
-            "adapter": {"lora": {"rank": 8, "alpha": 16}},
+            "adapter": {"lora": {"rank": 8, "alpha": LORA_ALPHA}},
             "method": {"type": "DecLoRA"},
             "training": {"batchSize": scale.batch_size, "seed": seed},
             "storage": {"uri": "file:///none"},
@@ -163,7 +172,7 @@ class Stage:
     ) -> dict[str, Any]:
         """What comes of all peers from their start to the last round; pooled: one peer that has all data and as many
         samples a step as all of them."""
-        usual = {"localSteps": self.scale.local_steps, "learningRate": "0.002"}
+        usual = {"localSteps": self.scale.local_steps, "learningRate": LEARNING_RATE}
         return self.run_as_set(method, {**usual, **settings}, is_pooled=is_pooled)
 
     def run_as_set(
@@ -176,13 +185,14 @@ class Stage:
         chosen = card.load_settings().model_validate(settings)
         turns = []
         for peer in range(1 if is_pooled else self.scale.peers):
-            batches = self._batches(peer, is_pooled=is_pooled)
+            batches = self.batches(peer, is_pooled=is_pooled)
             made = card.load_factory()(chosen, peer, self.seed, self.model, batches)
             turns.append(Turn(made, MemoryExchange(log, peer), self.model.trainable_state()))
         _start(turns)
         return Run(self.scale, self.model, self.parts.held_out, turns).all_rounds()
 
-    def _batches(self, peer: int, *, is_pooled: bool) -> Batches:
+    def batches(self, peer: int, *, is_pooled: bool = False) -> Batches:
+        """What a peer trains on."""
         from haversack_trainer.data import Batches
 
         size = self.scale.batch_size * (self.scale.peers if is_pooled else 1)
