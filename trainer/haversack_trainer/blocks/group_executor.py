@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -14,7 +15,9 @@ from .errors import BlocksError
 from .groups import Groups
 from .masks import Masks, masked
 from .patch import replaced
-from .sliced import Patch, SlicedExperts, SlicedPart
+from .scores import Scoring, fisher, gated
+from .sliced import Patch, SlicedPart
+from .sliced_experts import SlicedExperts
 from .table import Op
 
 GroupOps = Sequence[Sequence[Op]]
@@ -46,11 +49,30 @@ class GroupExecutor:
         """Cells (layer, group) that were met with each operation, in training; of a batch whose samples
         have operations of their own, those of each sample."""
 
+    @property
+    def sliced(self) -> list[list[SlicedPart]]:
+        """``[layer][part]``, of Sliced. Raises ``BlocksError`` where they are more than narrower linear maps."""
+        found = [[part for part in row if isinstance(part, SlicedPart)] for row in self._sliced]
+        if any(len(row) < len(parts) for row, parts in zip(found, self.groups.parts, strict=True)):
+            name = type(self.groups.layers.modules[0]).__name__
+            raise BlocksError(f"the experts of {name} cannot be on several processes")
+        return found
+
     @contextmanager
     def under(self, ops: GroupOps) -> Iterator[None]:
         """Forward and backward passes in here obey ``ops``; a model that does not train ignores them."""
         with self.under_samples([ops]):
             yield
+
+    def step(self) -> AbstractContextManager[None]:
+        """Afterwards what is trained has the gradients of the passes in here: here it has them at once."""
+        return nullcontext()
+
+    @contextmanager
+    def scoring(self) -> Iterator[Scoring]:
+        """Passes in here, under no table, are scored."""
+        with gated(self.groups) as gates:
+            yield Scoring(gates.scores, partial(fisher, self.groups))
 
     @contextmanager
     def under_samples(self, samples: Sequence[GroupOps]) -> Iterator[None]:

@@ -5,9 +5,9 @@ Biases, norms, and LoRA factors that a layer's groups share (A of the maps in, B
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,12 +21,21 @@ from .masks import scaled_experts, scaled_input
 from .patch import replaced
 
 Scores = NDArray[np.float64]
+Parts = Sequence[Sequence[Part]]
+"""Of each layer."""
+
+
+class Scoring(NamedTuple):
+    """What scored passes have told so far: ``gates`` and ``fisher`` of this module."""
+
+    gates: Callable[[], Scores]
+    fisher: Callable[[], Scores]
 
 
 @torch.no_grad()
 def magnitude(groups: Groups) -> Scores:
     """Sum of |w| over the group's weights; those of W0 + s·B·A where there is LoRA."""
-    return _over_parts(groups, _magnitude)
+    return np.stack(_over_parts(groups.parts, _magnitude))
 
 
 @torch.no_grad()
@@ -34,21 +43,43 @@ def fisher(groups: Groups) -> Scores:
     """Sum of g² over the group's weights that have a gradient: the base's where it is trained, the group's entries
     of the LoRA factors where it is frozen. ``g`` is what ``.grad`` holds, so after the backward pass of a
     micro-batch's mean loss it is the square of the mean over its samples, not the mean of their squares."""
-    return _over_parts(groups, _fisher)
+    return np.stack(fisher_rows(groups.parts))
+
+
+@torch.no_grad()
+def fisher_rows(parts: Parts) -> list[Scores]:
+    """The same layer by layer, where layers have other numbers of groups, or none."""
+    return _over_parts(parts, _fisher)
 
 
 class Gates:
     """A factor of 1 on what each group gives; its gradient says what the group is worth."""
 
-    def __init__(self, groups: Groups) -> None:
-        device = next(groups.layers.modules[0].parameters()).device
-        shape = (1, groups.num_groups)
-        self.factors = [torch.ones(shape, device=device, requires_grad=True) for _ in groups.parts]
+    def __init__(self, parts: Parts, device: torch.device) -> None:
+        """``parts``: of each layer; all of a layer have the same groups."""
+        self._parts = parts
+        self._factors = [
+            torch.ones((1, row[0].num_groups if row else 0), device=device, requires_grad=True)
+            for row in parts
+        ]
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Forward and backward passes in here tell the gates."""
+        with ExitStack() as stack:
+            for factor, row in zip(self._factors, self._parts, strict=True):
+                for part in row:
+                    stack.enter_context(replaced(part.module, forward=_gated(part, factor)))
+            yield
+
+    def rows(self) -> list[Scores]:
+        """|dL/dm| of each layer's gates over the backward passes so far, 0 where none came."""
+        found = [torch.zeros_like(m) if m.grad is None else m.grad.abs() for m in self._factors]
+        return [gradient[0].double().cpu().numpy() for gradient in found]
 
     def scores(self) -> Scores:
-        """|dL/dm| of each gate over the backward passes so far, 0 where none came."""
-        found = [torch.zeros_like(m) if m.grad is None else m.grad.abs() for m in self.factors]
-        return np.concatenate([gradient.double().cpu().numpy() for gradient in found])
+        """The same as a table."""
+        return np.stack(self.rows())
 
 
 @contextmanager
@@ -56,11 +87,8 @@ def gated(groups: Groups) -> Iterator[Gates]:
     """Forward and backward passes in here tell the gates. A group's heads and its slice of the feed-forward part
     have the same gate. Works over a frozen base, and needs no weight gradients. Inside of a ``GroupExecutor``'s
     table only where that masks: groups that do not run in full tell 0."""
-    gates = Gates(groups)
-    with ExitStack() as stack:
-        for factor, parts in zip(gates.factors, groups.parts, strict=True):
-            for part in parts:
-                stack.enter_context(replaced(part.module, forward=_gated(part, factor)))
+    gates = Gates(groups.parts, next(groups.layers.modules[0].parameters()).device)
+    with gates.open():
         yield gates
 
 
@@ -74,9 +102,12 @@ def _gated(part: Part, factor: Tensor) -> Callable[..., Any]:
     return forward
 
 
-def _over_parts(groups: Groups, score: Callable[[Part], Tensor]) -> Scores:
-    rows = [sum(score(part).double().cpu() for part in parts) for parts in groups.parts]
-    return np.stack([np.asarray(row, np.float64) for row in rows])
+def _over_parts(parts: Parts, score: Callable[[Part], Tensor]) -> list[Scores]:
+    rows = [sum((score(p).double().cpu() for p in row), torch.zeros(1)) for row in parts]
+    return [
+        np.asarray(total if row else total[:0], np.float64)
+        for total, row in zip(rows, parts, strict=True)
+    ]
 
 
 def _magnitude(part: Part) -> Tensor:

@@ -10,6 +10,7 @@ once, with its first input.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,8 +23,7 @@ from torch import Tensor, nn
 from .cuts import Part
 from .errors import BlocksError
 from .executor import hidden_of
-from .linear import base_of, features
-from .masks import routed
+from .linear import features
 from .narrow import Pick, check_narrow, narrow
 from .patch import generators_kept, replaced
 from .projections import is_in_attention
@@ -73,6 +73,46 @@ class SlicedPart:
             if isinstance(value := self._core.__dict__.get(name), int)
         }
 
+    def narrowed(self, part: Part) -> SlicedPart:
+        """The same of a part whose modules have been left with some groups, which need not be tried out again."""
+        found = copy.copy(self)
+        counts = {name: vars(self._core)[name] for name in self._counts}
+        found._part, found._counts = part, counts  # noqa: SLF001  # one of its own kind
+        return found
+
+    @property
+    def core(self) -> nn.Module:
+        """The module that gives fewer heads, or less of the inner width."""
+        return self._core
+
+    @property
+    def part(self) -> Part:
+        """What is sliced."""
+        return self._part
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the last linear map is in the core."""
+        return self._is_inside
+
+    @property
+    def num_outputs(self) -> int | None:
+        """Of a core that was tried out: its length if it returns a tuple, None for a tensor alone."""
+        return self._num_outputs
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The attributes that tell the core how many heads it has."""
+        return self._counts
+
+    def run(self, ops: Sequence[Op], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """What the groups, by ``ops``, add to the hidden state: the core's value after the last linear map."""
+        with ExitStack() as stack:
+            for module, forward in self.patches(ops):
+                stack.enter_context(replaced(module, forward=forward))
+            value = first_of(self._core(*args, **kwargs))
+            return value if self._is_inside else self._part.module(value)
+
     def patches(self, ops: Sequence[Op]) -> list[Patch]:
         """For one micro-batch; none where every group runs in full."""
         groups = [[g for g, op in enumerate(ops) if op is kind] for kind in (Op.FULL, Op.FORWARD)]
@@ -106,12 +146,12 @@ class SlicedPart:
             passes = []
             if full.groups:
                 with self._narrowed(full):
-                    passes.append(_first(original(*args, **kwargs)))
+                    passes.append(first_of(original(*args, **kwargs)))
             else:
-                passes.append(self._nothing(hidden_of(args, kwargs)))
+                passes.append(self.nothing(hidden_of(args, kwargs)))
             if forward.groups:
                 with torch.no_grad(), self._narrowed(forward, with_bias=False):
-                    passes.append(_first(original(*args, **kwargs)))
+                    passes.append(first_of(original(*args, **kwargs)))
             joined, count = self._joined(passes), self._num_outputs
             return joined if count is None else (joined, *(None,) * (count - 1))
 
@@ -151,7 +191,7 @@ class SlicedPart:
                 stack.enter_context(replaced(last, forward=narrower))
             yield
 
-    def _nothing(self, hidden: Tensor) -> Tensor:
+    def nothing(self, hidden: Tensor) -> Tensor:
         """What no group at all comes to: the last map's bias, or an input without columns for it."""
         none = hidden.detach()[..., :0]
         return narrow(self._part.module, none, inputs=()) if self._is_inside else none
@@ -174,13 +214,13 @@ class SlicedPart:
             try:
                 for half in halves[count == 1 :]:
                     with self._narrowed(self._slice(half), with_bias=half.start == 0):
-                        passes.append(_first(original(*args, **kwargs)))
+                        passes.append(first_of(original(*args, **kwargs)))
                 joined = self._joined(passes)
-                error = (joined - _first(output)).abs().amax().item()
+                error = (joined - first_of(output)).abs().amax().item()
             except (RuntimeError, ValueError, TypeError, IndexError) as problem:
                 raise self._refusal(str(problem).partition("\n")[0]) from problem
         tolerance = _TOLERANCE.get(joined.dtype, _COARSE_TOLERANCE)
-        if not error <= tolerance * max(1e-6, _first(output).abs().amax().item()):
+        if not error <= tolerance * max(1e-6, first_of(output).abs().amax().item()):
             raise self._refusal("its halves do not add up to the whole")
         self._num_outputs = len(output) if isinstance(output, tuple) else None
         self._tried = True
@@ -204,54 +244,7 @@ class _Slice:
     """How many columns."""
 
 
-class SlicedExperts:
-    """A mixture of which some experts run: the others are called by nobody."""
-
-    def __init__(self, part: Part) -> None:
-        self._part = part
-
-    def patches(self, ops: Sequence[Op]) -> list[Patch]:
-        """For one micro-batch; none where every group runs in full."""
-        if all(op is Op.FULL for op in ops):
-            return []
-        module = self._part.module
-        original = module.forward
-
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            if not module.training:
-                return original(*args, **kwargs)
-            called = routed(self._part, args)
-            value = torch.zeros_like(called[0])
-            if Op.FULL in ops:
-                value = self._run(original, called, [op is Op.FULL for op in ops])
-            if Op.FORWARD in ops:
-                with torch.no_grad():
-                    beside = self._run(original, called, [op is Op.FORWARD for op in ops])
-                value = value + beside
-            return value
-
-        return [(module, forward)]
-
-    def _run(
-        self,
-        original: Callable[..., Any],
-        called: tuple[Tensor, Tensor, Tensor],
-        chosen: Sequence[bool],
-    ) -> Tensor:
-        hidden, index, weights = called
-        num_experts = self._part.bounds[-1]
-        flags = [flag for flag, n in zip(chosen, self._part.widths, strict=True) for _ in range(n)]
-        active = torch.tensor(flags, device=index.device)[index]
-        # The number after the last expert's is nobody's: what transformers does with experts on other devices.
-        base = base_of(self._part.module)
-        with replaced(base, _is_expert_parallel=True):
-            found: Tensor = original(
-                hidden, index.masked_fill(~active, num_experts), weights * active
-            )
-        return found
-
-
-def _first(output: Any) -> Tensor:
+def first_of(output: Any) -> Tensor:
     """A core's value, alone or first of a tuple."""
     value: Tensor = output[0] if isinstance(output, tuple) else output
     return value

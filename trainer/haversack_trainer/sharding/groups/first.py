@@ -1,0 +1,150 @@
+"""The first process of a pod: the model's own code, with the other processes' groups added to its layers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from haversack_trainer.blocks import GroupOps, Groups, Op
+from haversack_trainer.blocks.executor import hidden_of
+from haversack_trainer.blocks.narrow import narrow
+from haversack_trainer.blocks.patch import replaced
+from haversack_trainer.blocks.scores import Gates, Scores, Scoring, fisher_rows
+from haversack_trainer.blocks.sliced import SlicedPart, first_of
+
+from .course import Course, Place
+from .passing import FORGET, RUN, SCORES, Pass
+from .shared import Shared
+from .values import Masters
+
+
+class FirstProcess:
+    """Runs tables as a ``GroupExecutor`` does, over all processes of the pod, and evaluation as well: no process could
+    do that alone. Nobody else may call the network in training without a backward pass after it."""
+
+    def __init__(self, shared: Shared, groups: Groups, masters: Masters) -> None:
+        self.groups, self.executed = groups, Counter[Op]()
+        self._shared, self._masters = shared, masters
+        self._network, self._world, self._wires = shared.network, shared.world, shared.wires
+        self._ops: GroupOps | None = None
+        self._gates: Gates | None = None
+        self._course: Course
+        shared.network.register_forward_pre_hook(self._begin)
+        for layer, row in enumerate(shared.sliced):
+            for number, part in enumerate(row):
+                self._join(layer, number, part)
+
+    def _join(self, layer: int, number: int, part: SlicedPart) -> None:
+        core: Any = part.core
+        core.forward = partial(self._core, (layer, number), core.forward)
+        if not part.is_inside:
+            last: Any = part.part.module
+            last.forward = partial(self._last, (layer, number), last.forward)
+
+    @contextmanager
+    def under(self, ops: GroupOps) -> Iterator[None]:
+        """Passes in here obey ``ops``; a model that does not train ignores them."""
+        self._ops = ops
+        try:
+            yield
+        finally:
+            self._ops = None
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Afterwards what is trained has the gradients of the passes in here."""
+        yield
+        self._masters.pull()
+
+    @contextmanager
+    def scoring(self) -> Iterator[Scoring]:
+        """Passes in here are scored, and leave no gradient behind in what belongs to groups."""
+        gates = Gates(self._shared.parts, next(self._network.parameters()).device)
+        self._gates = gates
+        try:
+            with gates.open():
+                yield Scoring(
+                    gates=lambda: self._gathered(gates.rows(), of_gates=True),
+                    fisher=lambda: self._gathered(fisher_rows(self._shared.parts), of_gates=False),
+                )
+        finally:
+            self._gates = None
+            self._masters.forget()
+            self._world.broadcast((FORGET, ()))
+
+    def _gathered(self, own: list[Scores], *, of_gates: bool) -> Scores:
+        self._world.broadcast((SCORES, (of_gates,)))
+        found = np.zeros((len(self.groups), self.groups.num_groups))
+        for process, rows in enumerate(self._world.gather(own)):
+            for layer, row in enumerate(rows):
+                found[layer, list(self._shared.hosts.groups(layer, process))] = row
+        return found
+
+    def _begin(self, network: nn.Module, _: Any) -> None:
+        """A pass through the network: every process is told of it."""
+        self._masters.push()
+        self._wires.settle()
+        everything = [[Op.FULL] * self.groups.num_groups] * len(self.groups)
+        ops = everything if self._ops is None or not network.training else self._ops
+        backward = network.training and torch.is_grad_enabled()
+        asked = Pass(
+            ops=tuple(map(tuple, ops)),
+            training=network.training,
+            backward=backward,
+            gated=self._gates is not None,
+            has_adapters=not any(
+                getattr(part.part.module, "disable_adapters", False)
+                for row in self._shared.sliced
+                for part in row
+            ),
+            seed=int(torch.randint(2**31, ())) if network.training else 0,
+        )
+        self._world.broadcast((RUN, (asked,)))
+        self._course = Course(asked, self._shared)
+        if network.training:
+            self.executed.update(op for row in ops for op in row)
+
+    def _core(self, place: Place, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """In place of what a part's core does."""
+        sliced = self._shared.sliced[place[0]][place[1]]
+        args, kwargs = self._course.leave(place, args, kwargs)
+        if place in self._shared.kept:
+            output = self._own(place, sliced.core, original)(*args, **kwargs)
+        else:
+            output = sliced.nothing(hidden_of(args, kwargs))
+            if sliced.num_outputs is not None:
+                output = (output, *(None,) * (sliced.num_outputs - 1))
+        if not sliced.is_inside:
+            return output
+        value = self._course.come_back(place, first_of(output))
+        return (value, *output[1:]) if isinstance(output, tuple) else value
+
+    def _last(self, place: Place, original: Callable[..., Any], hidden: Tensor) -> Tensor:
+        """In place of a last linear map that is outside of the core."""
+        module = self._shared.sliced[place[0]][place[1]].part.module
+        if place in self._shared.kept:
+            own = self._own(place, module, original)(hidden)
+        else:
+            own = narrow(module, hidden, inputs=())
+        return self._course.come_back(place, own)
+
+    def _own(
+        self, place: Place, module: nn.Module, original: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        """What a module of a part does for the groups that are here."""
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            ops = self._shared.ops(self._course.asked, place[0])
+            with replaced(module, forward=original):
+                patches = self._shared.kept[place].patches(ops)
+                forward = next((each for patched, each in patches if patched is module), original)
+                return forward(*args, **kwargs)
+
+        return run
