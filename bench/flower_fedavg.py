@@ -3,7 +3,7 @@
 Peers with few of the classes each (Dirichlet 0.1) and the task of ``bench.together``. Flower's clients are plain transformers
 and peft (``bench.rivals``); they begin with the same state, see the same batches and drop the same units, so what may
 differ is the averaging and what it costs. Flower is in a virtual environment of its own in the user's cache, made the
-first time. Its clients take turns in one of Ray's processes; ours in this one, over a log in memory.
+first time. Its clients take turns in one of Ray's processes, ours in this one, with a hub beside it.
 """
 
 from __future__ import annotations

@@ -11,15 +11,17 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from haversack_operator.cluster.certificates import complete
 from haversack_trainer.contract.membership import Identity, Join
+from haversack_trainer.exchange.http import HttpExchange
 from haversack_trainer.exchange.wire import HEAD_HEADER, INCARNATION_HEADER, client_context
 from haversack_trainer.hub.serve import HubSettings
 from haversack_trainer.hub.serve import run as run_hub
@@ -78,6 +80,28 @@ def hub_process(root: Path) -> Iterator[HubProcess]:
         process.send_signal(signal.SIGTERM)
         if process.wait(timeout=30) != 0:
             raise RuntimeError("the hub did not stop cleanly")
+
+
+@contextmanager
+def hub_doors(num_peers: int) -> Iterator[tuple[HubProcess, Callable[[int], HttpExchange]]]:
+    """A hub, and what a peer reaches it by."""
+    with TemporaryDirectory() as name, ExitStack() as stack:
+        root = Path(name)
+        pairs(root, num_peers)
+        hub = stack.enter_context(hub_process(root))
+
+        def door(peer: int) -> HttpExchange:
+            made = HttpExchange(
+                f"https://127.0.0.1:{hub.port}",
+                hub_name=HUB_NAME,
+                tls_dir=root / f"peer-{peer}",
+                run=RUN,
+                me=peer,
+            )
+            stack.callback(made.close)
+            return made
+
+        yield hub, door
 
 
 def _await_port(port: int) -> None:

@@ -10,23 +10,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Barrier
 from typing import Any, Final
 
 import torch
 from bench.figures import spread, write
-from bench.hub_client import HUB_NAME, IDENTITY, RUN, hub_process, pairs
+from bench.hub_client import IDENTITY, RUN, hub_doors
 from torch import Tensor, nn
 
 from haversack_trainer.contract.cards import METHODS, MethodCard
 from haversack_trainer.contract.membership import Join, Start
 from haversack_trainer.contract.records import Kind
 from haversack_trainer.exchange.base import Exchange
-from haversack_trainer.exchange.http import HttpExchange
 from haversack_trainer.exchange.memory import MemoryExchange, MemoryLog
 
 NUM_PEERS: Final = 4
@@ -132,23 +129,8 @@ def memory() -> Iterator[Callable[[int], Exchange]]:
 
 @contextmanager
 def http() -> Iterator[Callable[[int], Exchange]]:
-    with TemporaryDirectory() as name, ExitStack() as stack:
-        root = Path(name)
-        pairs(root, NUM_PEERS)
-        hub = stack.enter_context(hub_process(root))
-
-        def exchange(peer: int) -> Exchange:
-            made = HttpExchange(
-                f"https://127.0.0.1:{hub.port}",
-                hub_name=HUB_NAME,
-                tls_dir=root / f"peer-{peer}",
-                run=RUN,
-                me=peer,
-            )
-            stack.callback(made.close)
-            return made
-
-        yield exchange
+    with hub_doors(NUM_PEERS) as (_, door):
+        yield door
 
 
 def measure(card: MethodCard, connect: Callable[[int], Exchange]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ sees the same batches, and seeds are paired.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 MAX_LENGTH: Final = 32
 LORA_ALPHA: Final = 16
 LEARNING_RATE: Final = "0.002"
+
+
+Door = Callable[[int], Any]
+"""A peer's ``Exchange``, by its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,26 +172,34 @@ class Stage:
         return Stage(scale, seed, load_model(job, minilm.folder(), samples.classes), samples, parts)
 
     def run(
-        self, method: str, settings: Mapping[str, Any], *, is_pooled: bool = False
+        self,
+        method: str,
+        settings: Mapping[str, Any],
+        *,
+        is_pooled: bool = False,
+        door: Door | None = None,
     ) -> dict[str, Any]:
         """What comes of all peers from their start to the last round; pooled: one peer that has all data and as many
-        samples a step as all of them."""
+        samples a step as all of them. ``door``: to another log than one in memory."""
         usual = {"localSteps": self.scale.local_steps, "learningRate": LEARNING_RATE}
-        return self.run_as_set(method, {**usual, **settings}, is_pooled=is_pooled)
+        return self.run_as_set(method, {**usual, **settings}, is_pooled=is_pooled, door=door)
 
     def run_as_set(
-        self, method: str, settings: Mapping[str, Any], *, is_pooled: bool = False
+        self,
+        method: str,
+        settings: Mapping[str, Any],
+        *,
+        is_pooled: bool = False,
+        door: Door | None = None,
     ) -> dict[str, Any]:
         """The same with these settings and no others."""
-        from haversack_trainer.exchange.memory import MemoryExchange, MemoryLog
-
-        log, card = MemoryLog("bench"), METHODS[method]
+        door, card = door or _in_memory(), METHODS[method]
         chosen = card.load_settings().model_validate(settings)
         turns = []
         for peer in range(1 if is_pooled else self.scale.peers):
             batches = self.batches(peer, is_pooled=is_pooled)
             made = card.load_factory()(chosen, peer, self.seed, self.model, batches)
-            turns.append(Turn(made, MemoryExchange(log, peer), self.model.trainable_state()))
+            turns.append(Turn(made, door(peer), self.model.trainable_state()))
         _start(turns)
         return Run(self.scale, self.model, self.parts.held_out, turns).all_rounds()
 
@@ -207,6 +219,13 @@ class Stage:
         )
 
 
+def _in_memory() -> Door:
+    from haversack_trainer.exchange.memory import MemoryExchange, MemoryLog
+
+    log = MemoryLog("bench")
+    return lambda peer: MemoryExchange(log, peer)
+
+
 def _start(turns: list[Turn]) -> None:
     from haversack_trainer.contract.membership import Identity, Join, Start
     from haversack_trainer.contract.records import Kind
@@ -214,4 +233,8 @@ def _start(turns: list[Turn]) -> None:
     identity = Identity(base_model="", adapter="", trainables="", method="", seed="", data="")
     for peer, turn in enumerate(turns):
         turn.exchange.join(Join(identity=identity, incarnation=f"peer-{peer}"))
-    turns[0].exchange.append(Kind.START, 0, Start().model_dump_json(by_alias=True).encode())
+    first = turns[0].exchange
+    first.wait_for(lambda state: len(state.view) == len(turns), _never)
+    first.append(Kind.START, 0, Start().model_dump_json(by_alias=True).encode())
+    for turn in turns:
+        turn.exchange.wait_for(lambda state: state.start is not None, _never)

@@ -116,3 +116,16 @@ def test_a_peer_of_another_framework_takes_the_same_steps(
     assert any(not torch.equal(after[name], start[name]) for name in after)
     for name, values in theirs.state().items():
         torch.testing.assert_close(values, after[name], rtol=1e-4, atol=1e-6)
+
+
+def test_ours_comes_to_the_same_over_a_hub_as_in_memory(stage: Stage) -> None:
+    start = stage.model.trainable_state()
+    try:
+        found = versus.ours(stage, "DropPEFT", {"dropRate": "0"}, readers=1)
+        stage.model.load_trainable_state(start)
+        run = stage.run("DropPEFT", {"dropRate": "0"})
+    finally:
+        stage.model.load_trainable_state(start)
+    assert found["loss"] == run["loss"]
+    assert found["up_bytes"] * 2 == run["bytes_a_round"][0]
+    assert found["down_bytes"] == found["up_bytes"]
