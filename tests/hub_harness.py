@@ -51,6 +51,7 @@ class HubThread:
     lease_seconds: float = 30.0
     clock: Callable[[], float] | None = None
     port: int = field(default_factory=free_port)
+    has_all_blobs: bool = False
     was_there: bool = False
     """Peers may hold a log that the next hub has to wait for."""
     hub: RunningHub = field(init=False)
@@ -78,6 +79,7 @@ class HubThread:
             rounds=5,
             lease_seconds=self.lease_seconds,
             awaits_log=self.was_there,
+            has_all_blobs=self.has_all_blobs,
         )
         self._ready = Event()
         self._loop = uvloop.new_event_loop()

@@ -10,7 +10,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from haversack_trainer.exchange.base import Outgoing, Swap
+from haversack_trainer.exchange.base import Gone, Outgoing, Swap
 from haversack_trainer.exchange.log import ClosedRound, Payload
 from haversack_trainer.method import Method, StepResult
 
@@ -116,6 +116,8 @@ class ToyNetwork:
     history: list[ClosedRound] = field(default_factory=list)
     blobs: dict[tuple[int, int], bytes] = field(default_factory=dict)
     received: dict[int, int] = field(default_factory=dict)
+    lost: set[tuple[int, int]] = field(default_factory=set)
+    """Round and peer of blobs that nobody has."""
 
     def close(self, round: int, outgoing: Mapping[int, Outgoing]) -> ClosedRound:
         """The round that these payloads make."""
@@ -129,6 +131,8 @@ class ToyNetwork:
         return closed
 
     def fetch(self, closed: ClosedRound, peer: int) -> bytes:
+        if (closed.round, peer) in self.lost:
+            raise Gone(f"the blob of peer {peer} for round {closed.round} is gone")
         return self.blobs[closed.round, peer]
 
     def swap(self, closed: ClosedRound, me: int) -> Swap:

@@ -59,7 +59,9 @@ def test_whose_weights_differ_from_the_lowest_ones_is_out_of_step() -> None:
 
 
 def test_a_body_that_cannot_be_read_is_no_contribution() -> None:
-    closed = ClosedRound(0, (0, 1), (Payload(0, b""), Payload(1, CONTRIBUTION.encode())), 1)
+    closed = ClosedRound(
+        0, (0, 1), (Payload(0, b""), Payload(1, CONTRIBUTION.encode() + bytes(32))), 1
+    )
     assert standing(closed).contributors == (1,)
     assert Word.parse(b"\x55") is None
     assert Word.parse(bytes([0x80, 1, 2])) is None
@@ -89,7 +91,7 @@ class World:
     def play(self) -> None:
         """One round of everybody: the new state is a function of the old one and the contributors."""
         words = {n: self._word(self.peers[n]) for n in sorted(self.peers)}
-        payloads = tuple(Payload(n, word.encode()) for n, word in words.items())
+        payloads = tuple(Payload(n, word.encode() + bytes(32)) for n, word in words.items())
         found = standing(ClosedRound(self.round, tuple(words), payloads, 1))
         before = {n: peer.state for n, peer in self.peers.items()}
         for n, peer in self.peers.items():
@@ -139,3 +141,13 @@ def test_any_sequence_of_changes_ends_with_all_equal(events: list[tuple[str, int
     states = {peer.state for peer in world.peers.values()}
     assert len(states) == 1
     assert None not in states
+
+
+def test_who_promises_a_blob_and_names_none_contributes_nothing() -> None:
+    payloads = (
+        Payload(0, Word(Saying.STATE).encode()),
+        Payload(1, CONTRIBUTION.encode()),
+        Payload(2, CONTRIBUTION.encode() + bytes(32)),
+    )
+    found = standing(ClosedRound(0, (0, 1, 2), payloads, 1))
+    assert found == Standing((2,), None, None, (0, 1, 2), ())

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,9 +16,10 @@ from haversack_trainer.contract.membership import CheckpointRef, Ending, Identit
 from haversack_trainer.contract.records import HUB, OPERATOR, CorruptRecord, Kind, Record
 from haversack_trainer.contract.report import Evaluation, PeerScores, Publication, Verdict
 
-from .base import Evicted, Refused, Stale, Superseded
+from .base import Evicted, Refused, Stale, Superseded, Unbacked
 from .ledger import Ledger
 from .log import RunState
+from .payload import named_blob
 
 LEASE_EXPIRED: Final = "lease expired"
 _BODIES: Final[Mapping[Kind, type[Frozen]]] = {
@@ -51,6 +52,9 @@ class Book:
     run: str
     needs_approval: bool = False
     """As in ``RunState``."""
+    has_blob: Callable[[str], bool] | None = None
+    """Whether a blob is there, by digest: a payload that names another is refused. None where that is not known, or
+    payloads name none."""
     ledger: Ledger = field(init=False)
     state: RunState = field(init=False)
     _newest: dict[int, _Entry] = field(default_factory=dict)
@@ -75,7 +79,7 @@ class Book:
         """None if ``record`` may follow; its position if it is already in the log.
 
         ``author`` is who the certificate says it is. Raises ``Forged``, ``Refused``, ``Stale``,
-        ``Evicted``, ``Superseded``, or ``CorruptRecord`` if the body cannot be read.
+        ``Evicted``, ``Superseded``, ``Unbacked``, or ``CorruptRecord`` if the body cannot be read.
         """
         _check_author(author, record)
         _check_body(record)
@@ -90,6 +94,7 @@ class Book:
         self.check_alive(author, incarnation)
         if record.kind is Kind.PAYLOAD:
             self._check_payload(record)
+            self._check_blob(record)
         if (objection := self.state.objection(record)) is not None:
             raise Stale(objection)
         return None
@@ -142,6 +147,13 @@ class Book:
             raise Stale(f"peer {peer} published for round {state.round}, which it is not in yet")
         if state.has_published(peer):
             raise Stale(f"peer {peer} published something else for round {record.round} before")
+
+    def _check_blob(self, record: Record) -> None:
+        digest = named_blob(record.body)
+        if self.has_blob is not None and digest is not None and not self.has_blob(digest):
+            raise Unbacked(
+                f"the payload of peer {record.peer} names blob {digest}, which is not here: put it first"
+            )
 
 
 def _check_author(author: int, record: Record) -> None:

@@ -42,6 +42,14 @@ class Superseded(ExchangeError):
     """A newer process is this peer's member of the run: there is nothing left to do for this one."""
 
 
+class Unbacked(ExchangeError):
+    """The record names a blob that the hub does not have: it has to be brought first."""
+
+
+class Gone(ExchangeError):
+    """A blob that a record names cannot be had: it was lost, or never was there."""
+
+
 class Stopped(ExchangeError):
     """The wait ended because ``stop()`` turned true."""
 
@@ -68,7 +76,7 @@ class Swap:
     closed: ClosedRound
     me: int
     fetch: Callable[[int], bytes] = field(repr=False)
-    """Blob of a member's payload; checked against its digest. Raises ``ExchangeError`` if it is gone."""
+    """Blob of a member's payload; checked against its digest. Raises ``Gone``, or another ``ExchangeError``."""
     exchange_seconds: Callable[[], float] = field(default=lambda: 0.0, repr=False)
     """From this peer's publishing to the arrival of what came last so far; see ``Exchange.timing``."""
 
@@ -103,7 +111,7 @@ class Exchange(Protocol):
     """Of the newest round."""
 
     def fetch(self, closed: ClosedRound, peer: int) -> bytes:
-        """The blob that ``peer`` published in a past round. Raises ``ExchangeError`` if it is gone."""
+        """The blob that ``peer`` published in a past round. Raises ``Gone``, or another ``ExchangeError``."""
 
     def report(self, report: PeerReport) -> None:
         """Tell the hub about this peer; best effort, never raises."""

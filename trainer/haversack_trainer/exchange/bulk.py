@@ -19,7 +19,7 @@ from typing import Final
 from haversack_trainer.contract.records import Kind, Record
 
 from .asking import LOOK_SECONDS, Asker
-from .base import ExchangeError, Stop
+from .base import ExchangeError, Gone, Stop, Unbacked
 from .carrier import Carrier, GroupError, Meeting
 from .feed import Feed
 from .payload import DIGEST_BYTES
@@ -29,19 +29,21 @@ from .worker import Worker
 _PATIENCE_SECONDS: Final = 30.0
 _FAREWELL_SECONDS: Final = 5.0
 _MAX_REASON_BYTES: Final = 200
+_MAX_RETURNS: Final = 3
+"""Of a blob to a hub that says that it does not have it."""
 _logger: Final = logging.getLogger(__name__)
 
 
 def download(asker: Asker, digest: str, what: str, stop: Stop, *, patient: bool = True) -> bytes:
     """The blob of ``digest``; ``what`` it is, for errors. ``patient``: a lost one may be brought back.
 
-    Raises ``ExchangeError``."""
+    Raises ``Gone``, or another ``ExchangeError``."""
     deadline = time.monotonic() + (_PATIENCE_SECONDS if patient else 0.0)
     while (reply := asker.ask("GET", f"/blobs/{digest}", b"", stop)).status == (
         HTTPStatus.NOT_FOUND
     ):
         if time.monotonic() >= deadline:
-            raise ExchangeError(f"{what} is gone")
+            raise Gone(f"{what} is gone")
         asker.pause(LOOK_SECONDS, stop)
     blob = reply.raise_for_status().body
     asker.received += len(blob)
@@ -164,6 +166,20 @@ class Bulk:
                 self._held_back.append(blob)
             else:
                 self._put(blob, stop)
+        self._post(record, blob, stop)
+
+    def _post(self, record: Record, blob: bytes | None, stop: Stop) -> None:
+        """A hub that lost its disk meanwhile wants the blob again."""
+        for _ in range(_MAX_RETURNS):
+            try:
+                self._sender.post(record, stop)
+            except Unbacked as error:
+                if blob is None:
+                    raise
+                _logger.warning("%s", error)
+                self._put(blob, stop)
+            else:
+                return
         self._sender.post(record, stop)
 
     def _gather(self, meeting: Meeting, round: int, blob: bytes, stop: Stop) -> bool:

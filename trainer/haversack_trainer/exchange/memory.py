@@ -15,7 +15,7 @@ from haversack_trainer.contract.records import HUB, CorruptRecord, Kind, Record,
 from haversack_trainer.contract.report import PeerReport
 
 from .admission import LEASE_EXPIRED, Book
-from .base import Evicted, ExchangeError, Outgoing, Stop, Stopped, Swap
+from .base import Evicted, ExchangeError, Gone, Outgoing, Stop, Stopped, Swap
 from .ledger import Tail
 from .log import ClosedRound, RunState
 from .payload import blob_digest, body_of
@@ -131,7 +131,7 @@ class MemoryExchange:
         with self._log.changed:
             blob = self._log.blobs.get(digest)
         if blob is None:
-            raise ExchangeError(f"the blob of peer {peer} for round {closed.round} is gone")
+            raise Gone(f"the blob of peer {peer} for round {closed.round} is gone")
         self._received += len(blob)
         return blob
 

@@ -18,12 +18,17 @@ def body_of(outgoing: Outgoing) -> bytes:
     return outgoing.body + hashlib.sha256(outgoing.blob).digest()
 
 
+def named_blob(body: bytes) -> str | None:
+    """Hex sha256 of the blob that a payload's body names, where the method sends blobs; None if it names none."""
+    return body[-DIGEST_BYTES:].hex() if len(body) >= DIGEST_BYTES else None
+
+
 def blob_digest(closed: ClosedRound, peer: int) -> str:
     """Hex sha256 of what ``peer`` published beside the log, for this round or else late. Raises ``ExchangeError`` if it published nothing."""
     late = closed.newest_late(peer)
     payload = closed.payload(peer) or (late and late.payload)
     if payload is None:
         raise ExchangeError(f"peer {peer} was no member of round {closed.round}")
-    if len(payload.body) < DIGEST_BYTES:
+    if (digest := named_blob(payload.body)) is None:
         raise ExchangeError(f"peer {peer} published no blob in round {closed.round}")
-    return payload.body[-DIGEST_BYTES:].hex()
+    return digest

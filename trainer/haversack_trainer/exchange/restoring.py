@@ -10,7 +10,7 @@ from typing import Final
 
 from haversack_trainer.contract.records import Record
 
-from .base import Stale
+from .base import Stale, Unbacked
 from .ledger import Tail
 from .wire import HEAD_HEADER, INCARNATION_HEADER, Line, LinkDown
 
@@ -103,7 +103,7 @@ class Restorer:
         return len(blob)
 
     def post(self, incarnation: str, record: Record) -> int:
-        """One record; how many bytes the hub took of it."""
+        """One record; how many bytes the hub took of it. Raises ``LinkDown`` if all should be tried again."""
         headers, frame = {INCARNATION_HEADER: incarnation}, record.encode()
         answer = self._line.request("POST", f"{self._base}/log", frame, headers, _ANSWER_SECONDS)
         try:
@@ -112,4 +112,7 @@ class Restorer:
             # The run went on without it; whoever waits for it learns that from the log.
             _logger.info("%s", error)
             return 0
+        except Unbacked as error:
+            # It was lost once more: bring it again.
+            raise LinkDown(str(error)) from error
         return len(frame)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from .base import Evicted, ExchangeError, Refused, Stale, Superseded
+from .base import Evicted, ExchangeError, Refused, Stale, Superseded, Unbacked
 
 CONNECT_SECONDS: Final = 10.0
 INCARNATION_HEADER: Final = "Haversack-Incarnation"
@@ -37,6 +37,7 @@ _MEANING: Final[dict[int, type[ExchangeError]]] = {
     HTTPStatus.CONFLICT: Stale,
     HTTPStatus.GONE: Evicted,
     HTTPStatus.LOCKED: Superseded,
+    HTTPStatus.FAILED_DEPENDENCY: Unbacked,
 }
 _UNTIMELY_CODES: Final = frozenset({9, 10})
 """OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from haversack_trainer.contract.records import OPERATOR, CorruptRecord
 from haversack_trainer.contract.report import PeerReport
 from haversack_trainer.exchange.admission import Forged
-from haversack_trainer.exchange.base import Evicted, Refused, Stale, Superseded
+from haversack_trainer.exchange.base import Evicted, Refused, Stale, Superseded, Unbacked
 from haversack_trainer.exchange.wire import (
     HEAD_HEADER,
     INCARNATION_HEADER,
@@ -40,6 +40,7 @@ _STATUS: Final[dict[type[Exception], int]] = {
     Stale: 409,
     Evicted: 410,
     Superseded: 423,
+    Unbacked: 424,
     NotStored: 507,
     Settling: 503,
 }
@@ -47,7 +48,7 @@ _CALLER: Final = web.RequestKey("caller", int)
 """The number that the certificate speaks for."""
 _POSITION: Final = re.compile(r"[0-9]{1,12}")
 _SECONDS: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?")
-_COUNTED: Final = frozenset({400, 403, 409, 413})
+_COUNTED: Final = frozenset({400, 403, 409, 413, 424})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

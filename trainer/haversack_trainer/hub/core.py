@@ -62,9 +62,10 @@ class Core:
         incomplete: bool = False,
         needs_approval: bool = False,
         deadline_seconds: float | None = None,
+        has_blob: Callable[[str], bool] | None = None,
     ) -> None:
-        """``deadline_seconds``: a round is closed that long after its first payload. ``clock`` is monotonic; ``incomplete``: the disk may have lost records that peers still have."""
-        self.book = Book(run, needs_approval)
+        """``has_blob`` as in ``Book``; ``deadline_seconds``: a round is closed that long after its first payload. ``clock`` is monotonic; ``incomplete``: the disk may have lost records that peers still have."""
+        self.book = Book(run, needs_approval, has_blob)
         self.lease_seconds = lease_seconds
         self.num_refused = 0
         self.wake_mark = 0
@@ -96,7 +97,7 @@ class Core:
     def append(self, author: int, frames: bytes, incarnation: str) -> Appended:
         """Check and store records one by one; an error leaves those before it in the log.
 
-        Raises ``CorruptRecord``, ``Refused``, ``Stale``, ``Evicted``, ``Settling`` or what the storage raises.
+        Raises ``CorruptRecord``, ``Refused``, ``Stale``, ``Unbacked``, ``Evicted``, ``Settling`` or what the storage raises.
         """
         records = list(decode(frames))
         if not records:

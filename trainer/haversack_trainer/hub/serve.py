@@ -48,6 +48,8 @@ class HubSettings:
     """As in ``RunState``."""
     deadline_seconds: float | None = None
     """As in ``Core``."""
+    has_all_blobs: bool = False
+    """Every blob that a payload names comes to the hub first: one that did not is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ async def running(
     """A hub that listens while the context is open. Raises ``HubError``."""
     credentials = Credentials(settings.tls_dir)
     journal = Journal(settings.folder / "log", settings.run)
+    blobs = Blobs(settings.folder / "blobs", clock)
     core = Core(
         settings.run,
         journal,
@@ -75,8 +78,8 @@ async def running(
         incomplete=journal.was_cut or (settings.awaits_log and not journal),
         needs_approval=settings.needs_approval,
         deadline_seconds=settings.deadline_seconds,
+        has_blob=blobs.has if settings.has_all_blobs else None,
     )
-    blobs = Blobs(settings.folder / "blobs", clock)
     publisher = Publisher(core, journal.sync)
     app = Hub(core, blobs, publisher, journal.store).application()
     runner = web.AppRunner(

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from haversack_trainer.config import load_hub
+from haversack_trainer.contract.cards import METHODS
+from haversack_trainer.contract.jobfile import JobFile
 from haversack_trainer.hub.serve import HubSettings, run
+
+
+def has_all_blobs(job: JobFile) -> bool:
+    """Whether what peers send beside the log goes over the hub; with ``bulk: Direct`` it need not."""
+    return METHODS[job.method.type].sends_blobs and not job.network.is_direct
 
 
 def run_hub(environ: Mapping[str, str]) -> None:
@@ -22,5 +29,6 @@ def run_hub(environ: Mapping[str, str]) -> None:
         awaits_log=config.awaits_log,
         needs_approval=config.job.evaluation.gate.needs_approval,
         deadline_seconds=config.job.training.round_deadline_seconds,
+        has_all_blobs=has_all_blobs(config.job),
     )
     run(settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -87,7 +87,7 @@ class InTime:
         seen = disagreement(taken.states) | tally(taken.refused)
         return TakenIn(self._mixed(came, came.graph, taken), seen)
 
-    def taken(self, came: Came, near: Iterable[int]) -> Taken:
+    def taken(self, came: Came, near: Sequence[int]) -> Taken:
         """The states that the neighbours and this peer itself have sent."""
         return self._wire.take(came.closed, self._me, came.fetch, near)
 
@@ -115,13 +115,15 @@ class Late(InTime):
 
     gain = 1.0
 
-    def taken(self, came: Came, near: Iterable[int]) -> Taken:
+    def taken(self, came: Came, near: Sequence[int]) -> Taken:
         # As published, this peer's own state, too: both ends of an edge go by the same two.
-        own = self._wire.read(came.closed, self._me, came.fetch)
-        others, refused = readable(
-            near, lambda peer: self._wire.read(came.closed, peer, came.fetch)
+        states, refused = readable(
+            (self._me, *near), lambda peer: self._wire.read(came.closed, peer, came.fetch)
         )
-        return Taken({self._me: own, **others}, refused=refused)
+        if self._me not in states:
+            # Nor has any other peer got it.
+            return Taken({self._me: came.own}, frozenset(near))
+        return Taken(states, frozenset(near) - states.keys() - refused, refused)
 
 
 class Pushed:

@@ -8,7 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from haversack_trainer.exchange.base import Evicted, ExchangeError, Refused, Stopped, Superseded
+from haversack_trainer.exchange.base import (
+    Evicted,
+    ExchangeError,
+    Gone,
+    Refused,
+    Stopped,
+    Superseded,
+)
 from haversack_trainer.exchange.codec import CodecError, Layout, State
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.method import CannotCatchUp, Fetch
@@ -77,8 +84,9 @@ class Whole:
         return Packed(self._layout.encode(state))
 
     def take(self, closed: ClosedRound, me: int, fetch: Fetch, neighbours: Iterable[int]) -> Taken:
-        others, refused = readable(neighbours, lambda peer: self.read(closed, peer, fetch))
-        return Taken({me: self._sent, **others}, refused=refused)
+        near = frozenset(neighbours)
+        others, refused = readable(sorted(near), lambda peer: self.read(closed, peer, fetch))
+        return Taken({me: self._sent, **others}, near - others.keys() - refused, refused)
 
     def miss(self, closed: ClosedRound) -> None:
         """Nothing hangs on it."""
@@ -94,7 +102,8 @@ class Whole:
 def readable(
     peers: Iterable[int], read: Callable[[int], State]
 ) -> tuple[dict[int, State], frozenset[int]]:
-    """The states that can be read, and whose cannot."""
+    """The states that can be read, and whose cannot. Those that are gone are neither: it is as if their peers had not
+    published."""
     states: dict[int, State] = {}
     refused = set()
     for peer in peers:
@@ -103,6 +112,8 @@ def readable(
         except Unusable as error:
             _logger.warning("%s", error)
             refused.add(peer)
+        except Gone as error:
+            _logger.warning("going on without it: %s", error)
     return states, frozenset(refused)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from haversack_trainer.contract.robust import Robust
-from haversack_trainer.exchange.base import Evicted, ExchangeError, Stopped
+from haversack_trainer.exchange.base import Evicted, ExchangeError, Gone, Stopped
 from haversack_trainer.exchange.codec import CodecError, Layout, State
 from haversack_trainer.exchange.log import ClosedRound, Payload
 from haversack_trainer.exchange.payload import DIGEST_BYTES
@@ -15,6 +17,9 @@ from haversack_trainer.robust.soundness import sound_among
 
 from .federation import Contribution, Parts, renewed
 from .word import Trial, Word, WordError
+
+_Offer = Callable[[ClosedRound, int], bytes | None]
+_logger: Final = logging.getLogger(__name__)
 
 
 def trials(closed: ClosedRound, parts: Parts) -> dict[int, Trial]:
@@ -35,7 +40,11 @@ class Reader:
     def contributions(
         self, closed: ClosedRound, fetch: Fetch, like: State
     ) -> dict[int, Contribution]:
-        """The tensors that were sent, of the shapes of ``like``. Raises ``ExchangeError`` if a blob is gone."""
+        """The tensors that were sent, of the shapes of ``like``; what is gone counts as not sent. Raises
+        ``ExchangeError``."""
+        return self._sound(closed, _without_gone(fetch), like)
+
+    def _sound(self, closed: ClosedRound, fetch: _Offer, like: State) -> dict[int, Contribution]:
         read = {
             payload.peer: self._read(closed, payload, fetch, like) for payload in closed.payloads
         }
@@ -60,7 +69,7 @@ class Reader:
         )
         for closed in reversed(history):
             try:
-                brought = self.contributions(closed, fetch, like)
+                brought = self._sound(closed, fetch, like)
             except (Evicted, Stopped):
                 raise
             except ExchangeError as error:
@@ -74,22 +83,35 @@ class Reader:
         return needed[::-1]
 
     def _read(
-        self, closed: ClosedRound, payload: Payload, fetch: Fetch, like: State
+        self, closed: ClosedRound, payload: Payload, fetch: _Offer, like: State
     ) -> Contribution | None:
         word = _word(payload, self.parts)
         if word is None:
             return None
         try:
             layout = Layout.of({name: like[name] for name in self.parts.sent(word)})
-            state = layout.decode(fetch(closed, payload.peer))
+            blob = fetch(closed, payload.peer)
+            return None if blob is None else Contribution(word, layout.decode(blob))
         except CodecError:
             return None
-        return Contribution(word, state)
 
 
 def refused(closed: ClosedRound, brought: Mapping[int, Contribution]) -> set[int]:
     """Who published something that does not count."""
     return {payload.peer for payload in closed.payloads if payload.body} - brought.keys()
+
+
+def _without_gone(fetch: Fetch) -> _Offer:
+    """None for a blob that is gone."""
+
+    def offer(closed: ClosedRound, peer: int) -> bytes | None:
+        try:
+            return fetch(closed, peer)
+        except Gone as error:
+            _logger.warning("going on without it: %s", error)
+            return None
+
+    return offer
 
 
 def _word(payload: Payload, parts: Parts) -> Word | None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from haversack_trainer.exchange.base import ExchangeError, Outgoing, Swap
+from haversack_trainer.exchange.base import ExchangeError, Gone, Outgoing, Swap
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.method import (
     Batches,
@@ -215,7 +215,7 @@ class FlexDeMo:
                 self._load(fetch(after.source))
             payloads = [fetch(peer) for peer in after.contributors]
         except (ExchangeError, PayloadError) as error:
-            if isinstance(error, ExchangeError) and type(error) is not ExchangeError:
+            if isinstance(error, ExchangeError) and type(error) not in {ExchangeError, Gone}:
                 raise
             _logger.warning("out of step after round %d: %s", closed.round, error)
             self._lose()

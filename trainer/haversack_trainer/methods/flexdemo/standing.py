@@ -8,9 +8,10 @@ hungry, the lowest one's state becomes the run's, and it gives.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from haversack_trainer.exchange.log import ClosedRound
+from haversack_trainer.exchange.payload import named_blob
 
 from .word import Saying, Word
 
@@ -39,8 +40,8 @@ class Standing:
 
 
 def standing(closed: ClosedRound) -> Standing:
-    """A body that cannot be read counts as a round without a contribution."""
-    words = {p.peer: Word.parse(p.body) or Word(Saying.NONFINITE) for p in closed.payloads}
+    """A body that cannot be read, or that promises a blob and names none, counts as a round without a contribution."""
+    words = {payload.peer: _word(payload.body) for payload in closed.payloads}
     hungry = tuple(peer for peer, word in words.items() if word.saying is Saying.HUNGRY)
     if len(hungry) == len(words):
         founder = min(hungry, default=None)
@@ -56,6 +57,12 @@ def standing(closed: ClosedRound) -> Standing:
         strays=tuple(sorted({*differing, *(hungry if source is None else ())})),
         told=tuple(word.told for word in words.values() if word.told is not None),
     )
+
+
+def _word(body: bytes) -> Word:
+    word = Word.parse(body) or Word(Saying.NONFINITE)
+    promises = word.saying in {Saying.CONTRIBUTION, Saying.STATE}
+    return replace(word, saying=Saying.NONFINITE) if promises and not named_blob(body) else word
 
 
 def _differing(words: dict[int, Word]) -> frozenset[int]:
