@@ -13,13 +13,10 @@ import json
 import resource
 import subprocess
 import sys
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from bench.figures import RESULTS, commit, write
 from bench.together import Scale, Stage
-from examples.demo import corpus
 
 from haversack_trainer.contract.cards import METHODS
 from haversack_trainer.contract.traffic import Work
@@ -65,10 +62,7 @@ def measured(arm: str, steps: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     rounds = num_rounds(arm, steps)
     scale = Scale(PEERS, rounds, local_steps=0, batch_size=BATCH_SIZE, period=rounds)
-    with TemporaryDirectory() as name:
-        data = Path(name, "docstrings.jsonl")
-        corpus.write(data)
-        found = Stage.of(data, scale, SEED, ALPHA).run_as_set(*ARMS[arm])
+    found = Stage.of(scale, SEED, ALPHA).run_as_set(*ARMS[arm])
     return {
         "settings": ARMS[arm][1],
         "rounds": rounds,

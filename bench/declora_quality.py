@@ -14,14 +14,11 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from statistics import mean
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from bench.figures import spread, write
-from bench.together import Scale, Stage
-from examples.demo import corpus
+from bench.together import TASKS, Scale, Stage, Task
 
 POOLED: Final = "pooled"
 FP32: Final = "ring"
@@ -29,6 +26,7 @@ ARMS: Final[Mapping[str, dict[str, Any]]] = {
     POOLED: {},
     "star (FedAvg)": {"graph": "Star"},
     FP32: {},
+    "ring, peers count by samples": {"weights": "Samples"},
     "ring FFA": {"mixer": "FFA"},
     "ring ADF": {"mixer": "ADF"},
     "ring DeCAF": {"mixer": "DeCAF"},
@@ -71,26 +69,25 @@ def compared(found: dict[str, list[dict[str, Any]]], rounds: int) -> dict[str, A
     return rows
 
 
-def measured(arms: list[str], scale: Scale, seeds: list[int]) -> Iterator[dict[str, Any]]:
+def measured(
+    arms: list[str], scale: Scale, seeds: list[int], task: Task
+) -> Iterator[dict[str, Any]]:
     """Each arm with all seeds; after each, what is known so far."""
     found: dict[str, list[dict[str, Any]]] = {}
-    with TemporaryDirectory() as name:
-        data = Path(name, "docstrings.jsonl")
-        corpus.write(data)
-        for arm in arms:
-            for seed in seeds:
-                begin = time.perf_counter()
-                stage = Stage.of(data, scale, seed)
-                run = stage.run("DecLoRA", ARMS[arm], is_pooled=arm == POOLED)
-                seconds = time.perf_counter() - begin
-                found.setdefault(arm, []).append({"seed": seed, **run})
-                last = max(run["loss"])
-                print(
-                    f"{arm}, seed {seed}: loss {run['loss'][last]}, accuracy "
-                    f"{run['accuracy'][last]}, {seconds:.0f} s",
-                    flush=True,
-                )
-            yield {"summary": compared(found, scale.rounds), "runs": found}
+    for arm in arms:
+        for seed in seeds:
+            begin = time.perf_counter()
+            stage = Stage.of(scale, seed, task=task)
+            run = stage.run("DecLoRA", ARMS[arm], is_pooled=arm == POOLED)
+            seconds = time.perf_counter() - begin
+            found.setdefault(arm, []).append({"seed": seed, **run})
+            last = max(run["loss"])
+            print(
+                f"{arm}, seed {seed}: loss {run['loss'][last]}, accuracy "
+                f"{run['accuracy'][last]}, {seconds:.0f} s",
+                flush=True,
+            )
+        yield {"summary": compared(found, scale.rounds), "runs": found}
 
 
 def main() -> None:
@@ -102,6 +99,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="default 30 on cuda, 6 on a cpu")
     parser.add_argument("--local-steps", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--task", choices=TASKS, default="docstrings")
     parser.add_argument("--no-file", action="store_true", help="only say what was measured")
     chosen = parser.parse_args()
     if chosen.device == "cpu":
@@ -113,12 +111,15 @@ def main() -> None:
     period = max(1, rounds // evaluations)
     scale = Scale(chosen.peers, rounds, chosen.local_steps, chosen.batch_size, period)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    for known in measured(chosen.arms, scale, chosen.seeds):
+    for known in measured(chosen.arms, scale, chosen.seeds, TASKS[chosen.task]):
         if chosen.no_file:
             print(known["summary"])
         else:
-            figures = {"device": device, **asdict(scale), **known}
-            write("declora_quality", figures, "_cuda" if chosen.device == "cuda" else "")
+            figures = {"device": device, "task": chosen.task, **asdict(scale), **known}
+            variant = "_digits" if chosen.task == "digits" else ""
+            write(
+                "declora_quality", figures, variant + ("_cuda" if chosen.device == "cuda" else "")
+            )
 
 
 if __name__ == "__main__":

@@ -10,14 +10,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import torch
 from bench.figures import spread, write
-from bench.together import Scale, Stage
-from examples.demo import corpus
+from bench.together import TASKS, Scale, Stage
 
 FEDAVG: Final = "FedAvg of LoRA"
 ARMS: Final[Mapping[str, dict[str, Any]]] = {
@@ -69,20 +66,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--local-steps", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--task", choices=TASKS, default="docstrings")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     scale = Scale(chosen.peers, chosen.rounds, chosen.local_steps, chosen.batch_size, period=2)
     found: dict[str, list[dict[str, Any]]] = {}
-    with TemporaryDirectory() as name:
-        data = Path(name, "docstrings.jsonl")
-        corpus.write(data)
-        for seed in chosen.seeds:
-            for arm, settings in ARMS.items():
-                run = Stage.of(data, scale, seed).run("DropPEFT", settings)
-                found.setdefault(arm, []).append({"seed": seed, **run})
-                print(arm, seed, run["accuracy"], sum(run["cpu_seconds_a_round"]), flush=True)
+    for seed in chosen.seeds:
+        for arm, settings in ARMS.items():
+            run = Stage.of(scale, seed, task=TASKS[chosen.task]).run("DropPEFT", settings)
+            found.setdefault(arm, []).append({"seed": seed, **run})
+            print(arm, seed, run["accuracy"], sum(run["cpu_seconds_a_round"]), flush=True)
     summary = compared(found, chosen.rounds)
-    write("droppeft_target", {"alpha": "0.1", "summary": summary, "runs": found})
+    figures = {"task": chosen.task, "alpha": "0.1", "summary": summary, "runs": found}
+    write("droppeft_target", figures, "_digits" if chosen.task == "digits" else "")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Peers of one process that train a MiniLM together and take turns on it, over a log in memory.
+"""Peers of one process that train one model together and take turns on it, over a log in memory.
 
-It learns to tell from a docstring which family of Python's standard library it comes from. Every arm of a comparison
-sees the same batches, and seeds are paired.
+A MiniLM learns to tell from a docstring which family of Python's standard library it comes from, or a small vision
+transformer which digit it sees. Every arm of a comparison sees the same batches, and seeds are paired.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
-from examples.demo import minilm
+from bench import digits
+from examples.demo import corpus, minilm
 
 from haversack_trainer.contract.cards import METHODS
 from haversack_trainer.contract.jobfile import JobFile
@@ -28,6 +30,26 @@ if TYPE_CHECKING:
 MAX_LENGTH: Final = 32
 LORA_ALPHA: Final = 16
 LEARNING_RATE: Final = "0.002"
+LORA: Final[Mapping[str, Any]] = {"lora": {"rank": 8, "alpha": LORA_ALPHA}}
+FULL: Final[Mapping[str, Any]] = {"type": "Full"}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A real model, and real data for it."""
+
+    kind: str
+    model: Callable[[], Path]
+    write: Callable[[Path], object]
+    """The data, as JSON lines."""
+    held_out_percent: int
+    learning_rate: str
+    adapter: Mapping[str, Any] = field(default_factory=lambda: LORA)
+
+
+DOCSTRINGS: Final = Task("SequenceClassification", minilm.folder, corpus.write, 23, LEARNING_RATE)
+DIGITS: Final = Task("ImageClassification", digits.folder, digits.write, 33, "0.005")
+TASKS: Final[Mapping[str, Task]] = {"docstrings": DOCSTRINGS, "digits": DIGITS}
 
 
 Door = Callable[[int], Any]
@@ -128,19 +150,19 @@ def _never() -> bool:
     return False
 
 
-def job_of(data: Path, scale: Scale, seed: int, alpha: str) -> JobFile:
+def job_of(task: Task, data: Path, scale: Scale, seed: int, alpha: str) -> JobFile:
     return JobFile.model_validate(
         {
             "run": "bench.quality.00000000",
             "job": "quality",
-            "model": {"uri": f"file://{minilm.folder()}", "task": "SequenceClassification"},
+            "model": {"uri": f"file://{task.model()}", "task": task.kind},
             "dataset": {
                 "uri": f"file://{data}",
                 "maxLength": MAX_LENGTH,
                 "partition": {"type": "Dirichlet", "alpha": alpha},
-                "heldOut": {"percent": 23, "maxSamples": 600},
+                "heldOut": {"percent": task.held_out_percent, "maxSamples": 600},
             },
-            "adapter": {"lora": {"rank": 8, "alpha": LORA_ALPHA}},
+            "adapter": task.adapter,
             "method": {"type": "DecLoRA"},
             "training": {"batchSize": scale.batch_size, "seed": seed},
             "storage": {"uri": "file:///none"},
@@ -154,6 +176,7 @@ def job_of(data: Path, scale: Scale, seed: int, alpha: str) -> JobFile:
 class Stage:
     """What all peers of a run share."""
 
+    task: Task
     scale: Scale
     seed: int
     model: FineTuned
@@ -161,15 +184,24 @@ class Stage:
     parts: Split
 
     @staticmethod
-    def of(data: Path, scale: Scale, seed: int, alpha: str = "0.1") -> Stage:
+    def of(
+        scale: Scale,
+        seed: int,
+        alpha: str = "0.1",
+        task: Task = DOCSTRINGS,
+    ) -> Stage:
         """``alpha``: of the classes' spread over the peers."""
         from haversack_trainer.data import read, split
         from haversack_trainer.model import load_model
 
-        job = job_of(data, scale, seed, alpha)
-        samples = read(job.dataset, data, job.model.task)
+        with TemporaryDirectory() as name:
+            data = Path(name, "samples.jsonl")
+            task.write(data)
+            job = job_of(task, data, scale, seed, alpha)
+            samples = read(job.dataset, data, job.model.task)
         parts = split(samples, job.dataset, scale.peers, seed)
-        return Stage(scale, seed, load_model(job, minilm.folder(), samples.classes), samples, parts)
+        model = load_model(job, task.model(), samples.classes)
+        return Stage(task, scale, seed, model, samples, parts)
 
     def run(
         self,
@@ -181,7 +213,7 @@ class Stage:
     ) -> dict[str, Any]:
         """What comes of all peers from their start to the last round; pooled: one peer that has all data and as many
         samples a step as all of them. ``door``: to another log than one in memory."""
-        usual = {"localSteps": self.scale.local_steps, "learningRate": LEARNING_RATE}
+        usual = {"localSteps": self.scale.local_steps, "learningRate": self.task.learning_rate}
         return self.run_as_set(method, {**usual, **settings}, is_pooled=is_pooled, door=door)
 
     def run_as_set(

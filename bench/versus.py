@@ -16,7 +16,6 @@ from bench import rival
 from bench.figures import spread, write
 from bench.hub_client import hub_doors
 from bench.together import Scale, Stage
-from examples.demo import corpus
 from torch import Tensor
 
 Figures = dict[str, Any]
@@ -41,14 +40,12 @@ class Comparison:
         python = rival.python_of(self.requirement)
         found: dict[str, list[Figures]] = {arm: [] for arm in self.arms}
         with TemporaryDirectory() as name:
-            data = Path(name, "docstrings.jsonl")
-            corpus.write(data)
             for seed in seeds:
                 folder = Path(name, str(seed))
                 folder.mkdir()
-                stage = Stage.of(data, scale, seed)
+                stage = Stage.of(scale, seed)
                 rival.export(stage, folder)
-                runs = self.theirs(stage, python, folder), self.ours(Stage.of(data, scale, seed))
+                runs = self.theirs(stage, python, folder), self.ours(Stage.of(scale, seed))
                 for arm, run in zip(reversed(self.arms), runs, strict=True):
                     found[arm].append(run)
                     print(arm, seed, run, flush=True)

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from bench import nvflare_ring, rival, versus
 from bench.rivals.peer import Peer
-from bench.together import LEARNING_RATE, Scale, Stage
+from bench.together import DOCSTRINGS, LEARNING_RATE, Scale, Stage
 
 from haversack_trainer.contract.cards import METHODS
 
@@ -86,12 +87,15 @@ def test_a_ring_keeps_the_mean(num_peers: int) -> None:
     assert {each["weight"] for node in nodes for each in node["neighbors"]} == {1 / 3}
 
 
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    data = tmp_path_factory.mktemp("data") / "data.jsonl"
+def _odd_and_even(path: Path) -> None:
     texts = [(f"number {n} of {n % 5}", "odd" if n % 2 else "even") for n in range(60)]
-    data.write_text("".join(json.dumps({"text": t, "label": label}) + "\n" for t, label in texts))
-    return Stage.of(data, Scale(2, 2, 1, 4, 1), 17, alpha="100")
+    path.write_text("".join(json.dumps({"text": t, "label": label}) + "\n" for t, label in texts))
+
+
+@pytest.fixture(scope="module")
+def stage() -> Stage:
+    task = replace(DOCSTRINGS, write=_odd_and_even)
+    return Stage.of(Scale(2, 2, 1, 4, 1), 17, alpha="100", task=task)
 
 
 @pytest.mark.parametrize(("method", "keeps_moments"), [("DropPEFT", False), ("DecLoRA", True)])
