@@ -20,6 +20,8 @@ ENVIRONMENT: Final = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "OMP_NUM_THREADS": "1",
+    # Ray's workers would give way to whatever else the machine does.
+    "RAY_worker_niceness": "0",
 }
 
 
