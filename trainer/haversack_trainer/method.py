@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from torch import Tensor, nn
 
@@ -18,6 +18,9 @@ from haversack_trainer.exchange.log import ClosedRound
 
 Fetch = Callable[[ClosedRound, int], bytes]
 """Blob of a member in a past round."""
+
+SPENT: Final = "spent"
+"""Name, in a method's ``state_dict``, of numbers that only grow: what its privacy has spent, or None."""
 
 
 class Trainee(Protocol):
@@ -98,6 +101,8 @@ class StepResult:
     """A sentence for the report, where the method has decided something."""
     ending: Ending | None = None
     """Asks that this round be the run's last, and says why."""
+    spent: Sequence[int] | None = None
+    """Where publishing this spends privacy: ``SPENT`` of ``state_dict``, which is to be in the store before."""
 
 
 class Unsuited(ValueError):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_harness import ON_TWO_LAYERS, Crew
+from run_harness import ON_TWO_LAYERS, Crew, Killed, Memory, wait_until
 
 from haversack_trainer.privacy.account import Use, epsilon
 
@@ -72,3 +72,36 @@ def test_samples_are_protected_in_a_real_model(crew: Callable[..., Crew]) -> Non
         uses = Use(len(peer.material.split.parts[number]), 4, noisy_per_batch=1).after(6)
         assert reports[number].epsilon == pytest.approx(epsilon(uses, 8.0, 1e-5))
         assert reports[number].loss is None
+
+
+def test_what_a_killed_process_had_published_counts(crew: Callable[..., Crew]) -> None:
+    """Its payload was in the open round when it was killed, and the round closed without."""
+    settings = {"localSteps": 1, "mixer": "FFA", "privacy": {"noiseMultiplier": "9"}}
+    two = crew("DecLoRA", settings=settings, minPeers=2, evaluation={"gate": {"tolerance": "1000"}})
+    assert isinstance(two.transport, Memory)
+    log, first, other = two.transport.log.book, two.peers[0], two.peers[1]
+
+    def killed() -> bool:
+        if log.state.round == 3 and log.state.has_published(0):
+            raise Killed
+        return False
+
+    def waits() -> bool:
+        # For the one that is killed, and then for its next process.
+        if other.round == 3 and log.state.start is not None:
+            wait_until(lambda: first.error is not None and log.state.is_member(0))
+        return False
+
+    first.stop, other.stop = killed, waits
+    first.start()
+    other.start()
+    first.join()
+    assert isinstance(first.error, Killed)
+    again = two.add(0)
+    again.start()
+    again.join()
+    other.join()
+    rounds = sum(0 in closed.members for closed in log.state.closed)
+    assert rounds < len(log.state.closed)
+    told = again.exchange.peer_reports()[0].epsilon
+    assert told == pytest.approx(epsilon(rounds + 1, 9.0, 1e-5))

@@ -14,7 +14,6 @@ from toys import ToyNetwork
 
 from haversack_trainer.contract.privacy import DeltaPrivacy, WhenSpent
 from haversack_trainer.methods.declora.kinds import Graph, MixerKind
-from haversack_trainer.methods.declora.settings import Settings
 from haversack_trainer.privacy.account import Budget, epsilon
 
 QUIET = DeltaPrivacy(clip="0.05", noise_multiplier="0.00001")
@@ -95,16 +94,6 @@ def test_whoever_has_spent_all_trains_no_more_but_mixes_on() -> None:
     assert peers[0].model.digest() == peers[1].model.digest()
 
 
-def test_a_new_process_goes_on_counting() -> None:
-    network, first, second = ToyNetwork(), a_peer(0, BUDGET), a_peer(0, BUDGET)
-    train(network, {0: first}, range(1))
-    second.method.load_state_dict(first.method.state_dict())
-    train(network, {0: first}, range(1, 2))
-    second.method.catch_up(network.history[1:], network.fetch)
-    told = second.method.local_step(2).metrics["epsilon"]
-    assert told == pytest.approx(Budget(BUDGET).epsilon(3))
-
-
 def test_a_round_published_late_by_a_process_that_is_gone_counts() -> None:
     """Its state is in the log and was fetched, though its peer is no member of that round."""
     network, other, new = ToyNetwork(), a_peer(1), a_peer(0, BUDGET)
@@ -113,9 +102,3 @@ def test_a_round_published_late_by_a_process_that_is_gone_counts() -> None:
     new.method.catch_up([replace(closed, missed=(0,))], network.fetch)
     told = new.method.local_step(1).metrics["epsilon"]
     assert told == pytest.approx(Budget(BUDGET).epsilon(2))
-
-
-def test_a_single_round_must_be_within_the_budget() -> None:
-    assert Settings(mixer=MixerKind.FFA, privacy=BUDGET).fault(3) is None
-    small = DeltaPrivacy(max_epsilon="1")
-    assert "first round" in (Settings(mixer=MixerKind.FFA, privacy=small).fault(3) or "")

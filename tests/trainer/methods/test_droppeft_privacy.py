@@ -11,8 +11,8 @@ from droppeft_peers import Peer, digests, train
 from toys import ToyNetwork
 
 from haversack_trainer.contract.privacy import DeltaPrivacy, WhenSpent
-from haversack_trainer.methods.droppeft.settings import Head, Settings, Share
-from haversack_trainer.privacy.account import Budget, epsilon
+from haversack_trainer.methods.droppeft.settings import Head, Share
+from haversack_trainer.privacy.account import epsilon
 
 QUIET = DeltaPrivacy(clip="0.05", noise_multiplier="0.00001")
 
@@ -76,19 +76,3 @@ def test_whoever_has_spent_all_only_listens() -> None:
     assert [result.num_samples > 0 for result in results] == [True] * 3 + [False] * 2
     assert [bool(c.payload(0).body) for c in network.history] == [True] * 3 + [False] * 2  # type: ignore[union-attr]
     assert len(digests(peers)) == 1
-
-
-def test_a_new_process_goes_on_counting() -> None:
-    privacy = DeltaPrivacy(noise_multiplier="4")
-    network, first, second = ToyNetwork(), a_peer(0, privacy), a_peer(0, privacy)
-    train(network, {0: first}, range(1))
-    second.method.load_state_dict(first.method.state_dict())
-    train(network, {0: first}, range(1, 2))
-    second.method.catch_up(network.history[1:], network.fetch)
-    told = second.method.local_step(2).metrics["epsilon"]
-    assert told == pytest.approx(Budget(privacy).epsilon(3))
-
-
-def test_a_single_round_must_be_within_the_budget() -> None:
-    small = DeltaPrivacy(max_epsilon="1")
-    assert "first round" in (Settings(privacy=small).fault(3) or "")

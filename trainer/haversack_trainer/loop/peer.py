@@ -26,7 +26,7 @@ from haversack_trainer.exchange.base import (
     Swap,
 )
 from haversack_trainer.exchange.log import RunState
-from haversack_trainer.method import CannotCatchUp, Method, NoConsensus, Trainee
+from haversack_trainer.method import SPENT, CannotCatchUp, Method, NoConsensus, Trainee
 from haversack_trainer.objects.base import StoreError
 
 from .archiving import Archiving
@@ -115,6 +115,8 @@ class Peer:
         """Come to the state before the open round, from the nearest one that there is."""
         seat, state = self._seat, self._seat.exchange.state
         base = self._nearest(state)
+        if (self._fresh.extra or {}).get(SPENT) is not None:
+            base = base.with_spent(seat.saves.pledged())
         base.restore(seat.model, seat.method, self._fresh)
         missed = [closed for closed in state.closed if closed.round >= base.round]
         try:
@@ -158,6 +160,8 @@ class Peer:
         if step.ending is not None and round + 1 < self._rounds:
             self._say(Kind.ENDING, round, step.ending)
         outgoing = seat.method.outgoing()
+        if step.spent is not None:
+            seat.saves.pledge(step.spent, seat.stop)
         self._publish(round, outgoing)
         if round + 1 < self._rounds:
             seat.method.ahead(round + 1)

@@ -7,7 +7,9 @@ What of that state is equal on all peers lies with the consensus, once: a newcom
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,16 +24,20 @@ from haversack_trainer.checkpoint.tensors import (
     encode_tensors,
 )
 from haversack_trainer.contract.membership import CheckpointRef
-from haversack_trainer.objects.base import Store
+from haversack_trainer.exchange.backoff import Backoff, pause
+from haversack_trainer.exchange.base import Stop
+from haversack_trainer.objects.base import Away, NotFound, Store
 
 from .snapshot import Snapshot
 
 ADAPTER: Final = "adapter.safetensors"
 EXTRA: Final = "method.safetensors"
 COMMON: Final = "common.safetensors"
+PLEDGES: Final = "pledges"
 PATIENCE_SECONDS: Final = 15.0
 """Nobody waits longer for a store that is away: all peers wait for the leader meanwhile, and a pod that is
 told to stop has a minute."""
+_logger: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,31 @@ class Saves:
         files, _ = states.load(self.store, ref)
         common = decode_state(files[COMMON]) if COMMON in files else {}
         return decode_tensors(files[ADAPTER]), common
+
+    def pledge(self, spent: Sequence[int], stop: Stop) -> None:
+        """Note what this peer's privacy will have spent, before what spends it is published: a process that is killed
+        forgets. Waits for a store that is away, however long. Raises ``StoreError``, ``Stopped``."""
+        store, backoff = self.store.within(PATIENCE_SECONDS), Backoff()
+        while True:
+            try:
+                store.put(self._pledge_key, json.dumps(list(spent)).encode())
+            except Away as error:
+                _logger.warning("nothing is published yet: %s", error)
+                pause(backoff.next_seconds(), stop)
+            else:
+                return
+
+    def pledged(self) -> list[int]:
+        """The newest of it, by whatever process of this peer; empty if there is none. Raises ``StoreError``."""
+        try:
+            body, _ = self.store.get(self._pledge_key)
+        except NotFound:
+            return []
+        return [int(number) for number in json.loads(body)]
+
+    @property
+    def _pledge_key(self) -> str:
+        return f"{PLEDGES}/{self._own_meta.run}.json"
 
     @property
     def _own_meta(self) -> Meta:

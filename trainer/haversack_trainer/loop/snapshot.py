@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
 from haversack_trainer.exchange.log import ClosedRound, RunState
-from haversack_trainer.method import Method, Trainee
+from haversack_trainer.method import SPENT, Method, Trainee
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,14 @@ class Snapshot:
         """The state that model and method are in."""
         extra = copy.deepcopy(method.state_dict())
         return Snapshot(round, model.trainable_state(), extra, after)
+
+    def with_spent(self, pledged: Sequence[int]) -> Snapshot:
+        """The same, where ``pledged`` has been spent on top of what it knows: nothing spent comes back."""
+        if not pledged:
+            return self
+        extra = dict(self.extra or {})
+        known = extra.get(SPENT) or [0] * len(pledged)
+        return replace(self, extra=extra | {SPENT: list(map(max, known, pledged))})
 
     def restore(self, model: Trainee, method: Method, fresh: Snapshot) -> None:
         """Put model and method into this state; what is not known is taken from ``fresh``."""

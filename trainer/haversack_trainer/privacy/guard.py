@@ -30,6 +30,7 @@ class Guard:
         self._privacy, self._budget, self._entropy = privacy, Budget(privacy), entropy
         self._local_steps, self._use = local_steps, use
         self._rounds = Rounds()
+        self._trains = False
 
     @property
     def spread(self) -> float:
@@ -46,6 +47,11 @@ class Guard:
         """What is to become of the run, if this peer cannot afford another round."""
         return self._budget.ending(self._uses(self._rounds.with_round(self._rounds.through)))
 
+    @property
+    def pledge(self) -> list[int] | None:
+        """``state``, to be kept where no process can forget it before the round is published; None if it spends nothing."""
+        return self.state() if self._trains else None
+
     def _uses(self, rounds: Rounds) -> int:
         if not self._privacy.is_of_samples:
             return rounds.spent
@@ -59,7 +65,7 @@ class Guard:
         if not self._budget.affords(self._uses(after)):
             self.rests(round)
             return False
-        self._rounds = after
+        self._rounds, self._trains = after, True
         return True
 
     def protected(self, before: State, after: State) -> dict[str, Any]:
@@ -71,6 +77,7 @@ class Guard:
 
     def rests(self, round: int) -> None:
         """The peer does not train in ``round``."""
+        self._trains = False
         self._rounds.note(round, spends=False)
 
     def recall(self, closed: ClosedRound, peer: int) -> None:

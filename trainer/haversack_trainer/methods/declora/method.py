@@ -26,7 +26,15 @@ from haversack_trainer.exchange.base import Outgoing, Swap
 from haversack_trainer.exchange.codec import Layout, State
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.exchange.topology import Topology
-from haversack_trainer.method import Batches, CannotCatchUp, Fetch, StepResult, Trainee, Unsuited
+from haversack_trainer.method import (
+    SPENT,
+    Batches,
+    CannotCatchUp,
+    Fetch,
+    StepResult,
+    Trainee,
+    Unsuited,
+)
 from haversack_trainer.privacy.guard import Guard
 from haversack_trainer.privacy.samples import guard_of
 
@@ -101,7 +109,8 @@ class DecLora:
             num_samples = self._training.run(round, self._frozen(round)).num_samples
             self._state = self._read()
             self._adopt(state | guard.protected(before, self._sent()))
-        return StepResult(math.nan, num_samples, 0, num_steps, guard.told, ending=guard.ending)
+        told, ending, spent = guard.told, guard.ending, guard.pledge
+        return StepResult(math.nan, num_samples, 0, num_steps, told, ending=ending, spent=spent)
 
     def outgoing(self) -> Outgoing:
         wants_all = self._settings.graph in (Graph.COMPLETE, Graph.STAR)
@@ -230,7 +239,7 @@ class DecLora:
         return {
             **self._training.state_dict(),
             "standing": asdict(self._standing),
-            "spent": self._guard.state() if self._guard else None,
+            SPENT: self._guard.state() if self._guard else None,
             "push": self._intake.state(),
         }
 
@@ -238,7 +247,7 @@ class DecLora:
         self._training.load_state_dict(state)
         self._standing = Standing(**state["standing"])
         if self._guard is not None:
-            self._guard.load(state.get("spent"))
+            self._guard.load(state.get(SPENT))
         self._intake.load(state["push"])
         self._wire.forget()
 

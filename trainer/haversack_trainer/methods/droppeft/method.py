@@ -22,6 +22,7 @@ from haversack_trainer.exchange.base import Outgoing, Swap
 from haversack_trainer.exchange.codec import Layout
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.method import (
+    SPENT,
     Batches,
     CannotCatchUp,
     Fetch,
@@ -111,7 +112,8 @@ class DropPeft:
             self._depth, num_samples = done.mean_depth, done.num_planned_samples
             self._mine = self._private_word(guard, done, before)
             num_steps = self._settings.local_steps
-        return StepResult(math.nan, num_samples, 0, num_steps, guard.told, ending=guard.ending)
+        told, ending, spent = guard.told, guard.ending, guard.pledge
+        return StepResult(math.nan, num_samples, 0, num_steps, told, ending=ending, spent=spent)
 
     def _private_word(self, guard: Guard, done: LocalRound, before: Tensors) -> Contribution:
         shared = self._choose((0.0,) * self._parts.num_layers)
@@ -272,7 +274,7 @@ class DropPeft:
             "shared": _tensors(self._shared) if self._has_own else None,
             "importance": None if self._importance is None else list(self._importance),
             "share": None if self._share is None else sorted(self._share),
-            "spent": self._guard.state() if self._guard else None,
+            SPENT: self._guard.state() if self._guard else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -285,7 +287,7 @@ class DropPeft:
         self._importance = None if importance is None else tuple(importance)
         self._share = None if share is None else frozenset(share)
         if self._guard is not None:
-            self._guard.load(state.get("spent"))
+            self._guard.load(state.get(SPENT))
         self._mine = None
 
 
