@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from .choosing import Links, Memory, Peers, Row
+from .choosing import SHORT_ROUND_STEPS, Links, Memory, Peers, Row
 
 _IN_STEP: Final = {"scheme": "Auto", "update": "AdamW", "learningRate": "0.001"}
-"""With AdamW, where all may be sent all is sent: plain synchronous training, which needs no luck with its rate."""
+"""With AdamW, where all may be sent all is sent: plain synchronous training, at the rate at which it learned best
+of those tried (``bench/results/flexdemo_wan.json``)."""
 
 TABLE: Final[tuple[Row, ...]] = (
     Row(
@@ -52,10 +53,10 @@ TABLE: Final[tuple[Row, ...]] = (
     ),
     Row(
         name="fast lines",
-        method="FlexDeMo",
-        settings=_IN_STEP,
-        why="all peers train in step as one, and it costs no time",
-        links=frozenset({Links.EVERY_STEP}),
+        method="DecLoRA",
+        settings={"localSteps": SHORT_ROUND_STEPS},
+        why="where an exchange is soon done, short rounds keep the peers close",
+        links=frozenset({Links.SHORT_ROUNDS}),
     ),
     Row(
         name="slow lines",

@@ -20,20 +20,17 @@ from .weights import FLOAT_BYTES
 AUTO: Final = "Auto"
 """Value of ``spec.method.type``."""
 MEMBER: Final = "auto"
-COMPRESSED_BYTES: Final = 11 / 64
-"""Of a trained weight, in an exchange each step: four values of 64 with two bytes and six bits each."""
 NEIGHBOURS: Final = 2
-HIDDEN: Final = 0.9
-"""Share of a step that an exchange may take to be hidden behind it."""
+SHORT_ROUND_STEPS: Final = 4
 ROUND_STEPS: Final = 10
 LONG_ROUND_STEPS: Final = 100
-"""Steps that peers can take on their own, and the most before they drift apart."""
+"""Steps that peers can take on their own: few, as usual, and the most before they drift apart."""
 
 
 class Links(StrEnum):
     """How long an exchange takes beside a step."""
 
-    EVERY_STEP = "EveryStep"
+    SHORT_ROUNDS = "ShortRounds"
     ROUNDS = "Rounds"
     LONG_ROUNDS = "LongRounds"
     SCALARS = "Scalars"
@@ -55,8 +52,8 @@ class Peers(StrEnum):
 
 
 WORDS: Final[Mapping[StrEnum, str]] = {
-    Links.EVERY_STEP: "a compressed exchange hides behind each step",
-    Links.ROUNDS: f"an exchange of what is trained takes at most {ROUND_STEPS} steps",
+    Links.SHORT_ROUNDS: f"an exchange of what is trained takes at most {SHORT_ROUND_STEPS} steps",
+    Links.ROUNDS: f"an exchange of what is trained takes {SHORT_ROUND_STEPS} to {ROUND_STEPS} steps",
     Links.LONG_ROUNDS: f"an exchange of what is trained takes {ROUND_STEPS} to {LONG_ROUND_STEPS} steps",
     Links.SCALARS: f"an exchange of what is trained takes more than {LONG_ROUND_STEPS} steps",
     Links.UNKNOWN: "nothing is known of the line",
@@ -145,10 +142,9 @@ def links_of(line: Line | None, work: Work | None, step_seconds: float) -> Links
     """The class of a line, for peers that train so much and take so long for a step."""
     if line is None or work is None:
         return Links.UNKNOWN
-    others = work.num_peers - 1
-    if line.seconds(COMPRESSED_BYTES * work.trainable, others) <= HIDDEN * step_seconds:
-        return Links.EVERY_STEP
-    whole = line.seconds(FLOAT_BYTES * work.trainable, min(NEIGHBOURS, others))
+    whole = line.seconds(FLOAT_BYTES * work.trainable, min(NEIGHBOURS, work.num_peers - 1))
+    if whole <= SHORT_ROUND_STEPS * step_seconds:
+        return Links.SHORT_ROUNDS
     if whole <= ROUND_STEPS * step_seconds:
         return Links.ROUNDS
     return Links.LONG_ROUNDS if whole <= LONG_ROUND_STEPS * step_seconds else Links.SCALARS
