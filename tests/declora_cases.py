@@ -28,6 +28,27 @@ DECLORA_CASES: Final = (
         )
     ),
     Case(
+        "momentum of AdamW",
+        {"spec.method.decLoRA": {"optimizer": "SGD", "momentum": "0.5"}},
+        {"spec.method.decLoRA": {"momentum": "0.5"}},
+        "momentum: goes with optimizer",
+    ),
+    Case(
+        "momentum that never ends",
+        {"spec.method.decLoRA": {"optimizer": "QuasiGlobal", "momentum": "0.99"}},
+        {"spec.method.decLoRA": {"optimizer": "QuasiGlobal", "momentum": "1"}},
+        "momentum: is what is left",
+    ),
+    *(
+        Case(
+            f"momentum of the mixed state with {mixer}",
+            {"spec.method.decLoRA": {"optimizer": "SGD", "mixer": mixer}},
+            {"spec.method.decLoRA": {"optimizer": "QuasiGlobal", "mixer": mixer}},
+            "optimizer: QuasiGlobal follows",
+        )
+        for mixer in ("DeCAF", "FedRot")
+    ),
+    Case(
         "graph Edges without edges",
         {"spec.method.decLoRA": {"graph": "Edges", "edges": ["1-0"]}},
         {"spec.method.decLoRA": {"graph": "Edges"}},

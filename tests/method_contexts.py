@@ -81,6 +81,7 @@ _CONTEXTS: Final[dict[str, Mapping[str, Any]]] = {
             ("phaseRounds", "mixer", "ADF"),
             ("biasPercent", "mixer", "Auto"),
             ("scheme", "codec", "Int8"),
+            ("momentum", "optimizer", "SGD"),
         )
     },
     **{

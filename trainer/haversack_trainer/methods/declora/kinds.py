@@ -10,6 +10,22 @@ EDGE_PERCENT: Final = 50
 DEGREE: Final = 4
 
 
+MOMENTUM: Final = 0.9
+
+
+class OptimizerKind(StrEnum):
+    ADAMW = "AdamW"
+    SGD = "SGD"
+    QUASI_GLOBAL = "QuasiGlobal"
+
+
+LEARNING_RATES: Final = {
+    OptimizerKind.ADAMW: 0.001,
+    OptimizerKind.SGD: 0.1,
+    OptimizerKind.QUASI_GLOBAL: 0.1,
+}
+
+
 class Graph(StrEnum):
     RING = "Ring"
     EXPONENTIAL = "Exponential"

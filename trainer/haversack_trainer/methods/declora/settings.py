@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from haversack_trainer.contract.base import LEARNS, Check, Decimal
+from haversack_trainer.contract.base import Check, Decimal
 from haversack_trainer.contract.cards import MethodSettings
 from haversack_trainer.contract.privacy import DeltaPrivacy
 from haversack_trainer.contract.records import MAX_LATE_ROUNDS
@@ -16,7 +16,20 @@ from haversack_trainer.contract.robust import fault as fault_of_robust
 
 from .defences import DEFENCE_CHECKS
 from .edges import fault_of_edges
-from .kinds import DEGREE, EDGE_PERCENT, Codec, Graph, MixerKind, Scheme, Shape, Weights
+from .kinds import (
+    DEGREE,
+    EDGE_PERCENT,
+    LEARNING_RATES,
+    MOMENTUM,
+    Codec,
+    Graph,
+    MixerKind,
+    OptimizerKind,
+    Scheme,
+    Shape,
+    Weights,
+)
+from .pace import OPTIMIZER_CHECKS
 
 RHO_PERCENT: Final = 80
 BIAS_PERCENT: Final = 10
@@ -41,10 +54,10 @@ def _goes_with(field: str, owner: str, *kinds: StrEnum) -> Check:
 
 
 class Settings(MethodSettings):
-    """Dec-LoRA: K local AdamW steps, then A and B are averaged with the neighbours' (arXiv 2501.15361, Alg. 1)."""
+    """Dec-LoRA: K local steps, then A and B are averaged with the neighbours' (arXiv 2501.15361, Alg. 1)."""
 
     checks: ClassVar[tuple[Check, ...]] = (
-        LEARNS,
+        *OPTIMIZER_CHECKS,
         _goes_with("edgePercent", "graph", Graph.ERDOS_RENYI),
         _goes_with("degree", "graph", Graph.REGULAR),
         Check(
@@ -90,8 +103,23 @@ class Settings(MethodSettings):
         le=10_000,
         description="Optimizer steps of a peer between two exchanges (K).",
     )
-    learning_rate: Decimal = Field(default="0.001", description="AdamW's learning rate.")
-    weight_decay: Decimal = Field(default="0", description="AdamW's weight decay.")
+    optimizer: OptimizerKind = Field(
+        default=OptimizerKind.ADAMW,
+        description="Of the local steps. AdamW: steps are of one length, however well a peer's own data fit already. SGD: "
+        "with momentum; better where peers' data are unlike. QuasiGlobal: SGD whose momentum follows the mixed state, for "
+        "unlike data and few neighbours; no more bytes.",
+    )
+    learning_rate: Decimal | None = Field(
+        default=None,
+        description="The optimizer's. Default "
+        f"{LEARNING_RATES[OptimizerKind.ADAMW]} with AdamW, {LEARNING_RATES[OptimizerKind.SGD]} otherwise.",
+    )
+    momentum: Decimal | None = Field(
+        default=None,
+        description="SGD and QuasiGlobal only: what is left of the momentum after a step (for QuasiGlobal also after "
+        f"a round). Default {MOMENTUM}.",
+    )
+    weight_decay: Decimal = Field(default="0", description="The optimizer's weight decay.")
     max_grad_norm: Decimal = Field(
         default="1", description="Gradients are clipped to this norm; 0 turns it off."
     )
@@ -186,6 +214,16 @@ class Settings(MethodSettings):
         description="A peer and its neighbours are averaged so that some of them may be wrong. The mean over the peers "
         "is then no longer preserved. Off if absent.",
     )
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, given or usual."""
+        return float(self.learning_rate or LEARNING_RATES[self.optimizer])
+
+    @property
+    def momentum_share(self) -> float:
+        """Of a momentum, what the next step keeps."""
+        return MOMENTUM if self.momentum is None else float(self.momentum)
 
     @property
     def is_chained(self) -> bool:

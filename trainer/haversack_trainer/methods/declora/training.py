@@ -1,4 +1,4 @@
-"""The K local steps between two exchanges: AdamW on both factors (and the head), on the peer's own data."""
+"""The K local steps between two exchanges, on both factors (and the head), on the peer's own data."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from haversack_trainer.contract.privacy import DeltaPrivacy
 from haversack_trainer.method import Batches, StepResult, Trainee, dropout_seed
 from haversack_trainer.privacy.samples import SampleGradients
 
+from .optimizers import QuasiGlobalSgd, optimizer_of
 from .settings import Settings
 
 
@@ -96,7 +97,7 @@ def gradients_of(settings: Settings, model: Trainee, batches: Batches) -> Gradie
 
 
 class LocalTraining:
-    """AdamW with clipped gradients; a step whose loss or gradient is not finite is skipped and counted."""
+    """Steps with clipped gradients; a step whose loss or gradient is not finite is skipped and counted."""
 
     def __init__(
         self, settings: Settings, peer: int, seed: int, model: Trainee, gradients: Gradients
@@ -110,11 +111,7 @@ class LocalTraining:
 
     def restart(self) -> None:
         """Forget the moments: they belong to a state that is no longer there."""
-        self.optimizer = torch.optim.AdamW(
-            self._parameters,
-            lr=float(self._settings.learning_rate),
-            weight_decay=float(self._settings.weight_decay),
-        )
+        self.optimizer = optimizer_of(self._settings, self._parameters)
 
     def run(self, round: int, frozen: frozenset[str] = frozenset()) -> StepResult:
         """The steps of one round, in which ``frozen`` tensors rest. Their moments go: when they are trained again,
@@ -136,6 +133,8 @@ class LocalTraining:
 
     def _steps(self, round: int) -> StepResult:
         self._model.train(mode=True)
+        if isinstance(self.optimizer, QuasiGlobalSgd):
+            self.optimizer.begin_round(self._settings.local_steps)
         first = round * self._settings.local_steps
         losses: list[float] = []
         num_samples = 0

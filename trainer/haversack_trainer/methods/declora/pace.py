@@ -1,0 +1,36 @@
+"""What the local steps' settings must hold. No torch here, as in ``settings``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from haversack_trainer.contract.base import Check
+
+from .kinds import MixerKind, OptimizerKind
+
+OPTIMIZER_CHECKS: Final = (
+    Check(
+        "!has(self.learningRate) || double(self.learningRate) > 0.0",
+        lambda settings: settings.learning_rate is None or float(settings.learning_rate) > 0,
+        "learningRate: nothing is learned at 0; write more than 0",
+    ),
+    Check(
+        "!has(self.momentum) || double(self.momentum) < 1.0",
+        lambda settings: settings.momentum is None or float(settings.momentum) < 1,
+        "momentum: is what is left of it after a step; write less than 1",
+    ),
+    Check(
+        "!has(self.momentum) || self.optimizer != 'AdamW'",
+        lambda settings: settings.momentum is None or settings.optimizer is not OptimizerKind.ADAMW,
+        "momentum: goes with optimizer SGD or QuasiGlobal; remove it or change the optimizer",
+    ),
+    Check(
+        "self.optimizer != 'QuasiGlobal' || !(self.mixer in ['DeCAF', 'FedRot'])",
+        lambda settings: (
+            settings.optimizer is not OptimizerKind.QUASI_GLOBAL
+            or settings.mixer not in {MixerKind.DECAF, MixerKind.FEDROT}
+        ),
+        "optimizer: QuasiGlobal follows each tensor from round to round, but DeCAF and FedRot change coordinates; write "
+        "SGD or change the mixer",
+    ),
+)
