@@ -46,7 +46,7 @@ ARMS: Final[Mapping[str, Arm]] = {
     "3, 1, 1": Arm("D2FT", slots(3, 1)),
     "2, 1, 2": Arm("D2FT", slots(2, 1)),
     "most valuable, first and last layer never skipped": Arm(
-        "D2FT", {"budget": "0.6", "protect": "FirstAndLast"}
+        "D2FT", {"budget": "0.6", "protect": "FirstAndLast", "devices": [1]}
     ),
     "most valuable, budget 0.6": Arm("D2FT", {"budget": "0.6"}),
     "most valuable, one budget for all groups": Arm("D2FT", {"budget": "0.6", "devices": [1]}),

@@ -22,22 +22,33 @@ from bench.together import TASKS, Scale, Stage, Task
 
 POOLED: Final = "pooled"
 FP32: Final = "ring"
+SGD: Final = {"optimizer": "SGD"}
+GLOBAL: Final = {"optimizer": "QuasiGlobal"}
 ARMS: Final[Mapping[str, dict[str, Any]]] = {
-    POOLED: {},
-    "star (FedAvg)": {"graph": "Star"},
-    FP32: {},
-    "ring, peers count by samples": {"weights": "Samples"},
-    "ring FFA": {"mixer": "FFA"},
-    "ring ADF": {"mixer": "ADF"},
-    "ring DeCAF": {"mixer": "DeCAF"},
-    "ring FedRot": {"mixer": "FedRot"},
-    "ring Auto": {"mixer": "Auto"},
-    "regular of 4": {"graph": "Regular"},
-    "ring int8 CHOCO": {"codec": "Int8"},
-    "ring int4 CHOCO": {"codec": "Int4"},
-    "ring int8 difference": {"codec": "Int8", "scheme": "Difference"},
-    "ring int4 difference": {"codec": "Int4", "scheme": "Difference"},
+    POOLED: SGD,
+    FP32: GLOBAL,
+    "ring, SGD": SGD,
+    "ring, AdamW": {"optimizer": "AdamW"},
+    "pooled, AdamW": {"optimizer": "AdamW"},
+    "star (FedAvg), SGD": {**SGD, "graph": "Star"},
+    "star (FedAvg), AdamW": {"optimizer": "AdamW", "graph": "Star"},
+    "regular of 4": {**GLOBAL, "graph": "Regular"},
+    "ring, peers count by samples": {**GLOBAL, "weights": "Samples"},
+    "ring FFA": {**GLOBAL, "mixer": "FFA"},
+    "ring ADF": {**GLOBAL, "mixer": "ADF"},
+    "ring DeCAF, SGD": {**SGD, "mixer": "DeCAF"},
+    "ring FedRot, SGD": {**SGD, "mixer": "FedRot"},
+    "ring int8 CHOCO": {**GLOBAL, "codec": "Int8"},
+    "ring int4 CHOCO": {**GLOBAL, "codec": "Int4"},
+    "ring int8 difference": {**GLOBAL, "codec": "Int8", "scheme": "Difference"},
+    "ring int4 difference": {**GLOBAL, "codec": "Int4", "scheme": "Difference"},
 }
+"""With AdamW at the task's rate, otherwise at the optimizers' usual one."""
+
+
+def settings_of(arm: str, scale: Scale, task: Task) -> dict[str, Any]:
+    rate = {"learningRate": task.learning_rate} if ARMS[arm]["optimizer"] == "AdamW" else {}
+    return {"localSteps": scale.local_steps, **rate, **ARMS[arm]}
 
 
 def compared(found: dict[str, list[dict[str, Any]]], rounds: int) -> dict[str, Any]:
@@ -78,7 +89,9 @@ def measured(
         for seed in seeds:
             begin = time.perf_counter()
             stage = Stage.of(scale, seed, task=task)
-            run = stage.run("DecLoRA", ARMS[arm], is_pooled=arm == POOLED)
+            run = stage.run_as_set(
+                "DecLoRA", settings_of(arm, scale, task), is_pooled=arm.startswith(POOLED)
+            )
             seconds = time.perf_counter() - begin
             found.setdefault(arm, []).append({"seed": seed, **run})
             last = max(run["loss"])
