@@ -8,13 +8,12 @@ weights and see the same samples in the same order. An arm's state is judged wit
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
 from typing import Any, Final
 
-import torch
+from bench.abreast import abreast
 from bench.figures import spread, write
 from bench.together import FULL, LORA, TASKS, Scale, Stage, Task
 
@@ -66,13 +65,29 @@ def settings_of(arm: Arm, learning_rate: str, steps: int) -> dict[str, Any]:
     }
 
 
-def measured(arm: Arm, task: Task, steps: int, seed: int) -> dict[str, Any]:
-    rounds = steps * arm.steps_percent // 100
-    scale = Scale(1, rounds, 1, BATCH_SIZE, max(1, rounds // EVALUATIONS))
-    settings = settings_of(arm, task.learning_rate, steps)
-    found = Stage.of(scale, seed, task=task).run_as_set(arm.method, settings, is_pooled=True)
-    kept = ("loss", "accuracy", "cpu_seconds", "last_metrics")
-    return {"seed": seed, "rounds": rounds, **{name: found[name] for name in kept}}
+@dataclass(frozen=True, slots=True)
+class Case:
+    arm: str
+    seed: int
+    steps: int
+    task: str
+    adapter: str
+
+    def run(self) -> dict[str, Any]:
+        arm, task = ARMS[self.arm], task_of(self.task, self.adapter)
+        rounds = self.steps * arm.steps_percent // 100
+        scale = Scale(1, rounds, 1, BATCH_SIZE, max(1, rounds // EVALUATIONS))
+        settings = settings_of(arm, task.learning_rate, self.steps)
+        stage = Stage.of(scale, self.seed, task=task)
+        found = stage.run_as_set(arm.method, settings, is_pooled=True)
+        kept = ("loss", "accuracy", "cpu_seconds", "last_metrics")
+        return {"seed": self.seed, "rounds": rounds, **{name: found[name] for name in kept}}
+
+
+def task_of(name: str, adapter: str) -> Task:
+    usual = TASKS[name]
+    rate = float(usual.learning_rate) / (1 if adapter == "lora" else 5)
+    return replace(usual, adapter=ADAPTERS[adapter], learning_rate=f"{rate:g}")
 
 
 def compute_share(run: Mapping[str, Any], steps: int) -> float:
@@ -112,21 +127,21 @@ def main() -> None:
     parser.add_argument("--arms", nargs="*", choices=ARMS, default=list(ARMS))
     parser.add_argument("--seeds", type=int, nargs="*", default=[17, 18, 19])
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--processes", type=int, default=1)
     chosen = parser.parse_args()
-    torch.set_num_threads(1)
-    usual = TASKS[chosen.task]
     figures: dict[str, Any] = {"task": chosen.task, "steps": chosen.steps, "batch_size": BATCH_SIZE}
     for adapter in chosen.adapters:
-        rate = float(usual.learning_rate) / (1 if adapter == "lora" else 5)
-        task = replace(usual, adapter=ADAPTERS[adapter], learning_rate=f"{rate:g}")
+        cases = [
+            Case(arm, seed, chosen.steps, chosen.task, adapter)
+            for arm in chosen.arms
+            for seed in chosen.seeds
+        ]
         found: dict[str, list[dict[str, Any]]] = {}
-        for name in chosen.arms:
-            begin = time.perf_counter()
-            found[name] = [measured(ARMS[name], task, chosen.steps, seed) for seed in chosen.seeds]
-            ends = [run["accuracy"][run["rounds"]] for run in found[name]]
-            print(f"{adapter}, {name}: {ends}, {time.perf_counter() - begin:.0f} s", flush=True)
+        for case, run in abreast(Case.run, cases, chosen.processes):
+            found.setdefault(case.arm, []).append(run)
+            print(adapter, case.arm, case.seed, run["accuracy"][run["rounds"]], flush=True)
         figures[adapter] = {
-            "learning_rate": task.learning_rate,
+            "learning_rate": task_of(chosen.task, adapter).learning_rate,
             "summary": summary(found),
             "arms": {name: asdict(ARMS[name]) for name in chosen.arms},
             "runs": found,

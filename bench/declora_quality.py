@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from statistics import mean
 from typing import Any, Final
 
+from bench.abreast import abreast
 from bench.figures import spread, write
 from bench.together import TASKS, Scale, Stage, Task
 
@@ -80,27 +80,31 @@ def compared(found: dict[str, list[dict[str, Any]]], rounds: int) -> dict[str, A
     return rows
 
 
-def measured(
-    arms: list[str], scale: Scale, seeds: list[int], task: Task
-) -> Iterator[dict[str, Any]]:
-    """Each arm with all seeds; after each, what is known so far."""
+@dataclass(frozen=True, slots=True)
+class Case:
+    arm: str
+    seed: int
+    scale: Scale
+    task: str
+
+    def run(self) -> dict[str, Any]:
+        task = TASKS[self.task]
+        settings = settings_of(self.arm, self.scale, task)
+        stage = Stage.of(self.scale, self.seed, task=task)
+        found = stage.run_as_set("DecLoRA", settings, is_pooled=self.arm.startswith(POOLED))
+        return {"seed": self.seed, **found}
+
+
+def measured(cases: list[Case], num_processes: int) -> Iterator[dict[str, Any]]:
+    """After each arm, what is known so far."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for arm in arms:
-        for seed in seeds:
-            begin = time.perf_counter()
-            stage = Stage.of(scale, seed, task=task)
-            run = stage.run_as_set(
-                "DecLoRA", settings_of(arm, scale, task), is_pooled=arm.startswith(POOLED)
-            )
-            seconds = time.perf_counter() - begin
-            found.setdefault(arm, []).append({"seed": seed, **run})
-            last = max(run["loss"])
-            print(
-                f"{arm}, seed {seed}: loss {run['loss'][last]}, accuracy "
-                f"{run['accuracy'][last]}, {seconds:.0f} s",
-                flush=True,
-            )
-        yield {"summary": compared(found, scale.rounds), "runs": found}
+    num_seeds = len({case.seed for case in cases})
+    for case, run in abreast(Case.run, cases, num_processes):
+        found.setdefault(case.arm, []).append(run)
+        last = max(run["loss"])
+        print(case.arm, case.seed, run["loss"][last], run["accuracy"][last], flush=True)
+        if len(found[case.arm]) == num_seeds:
+            yield {"summary": compared(found, case.scale.rounds), "runs": found}
 
 
 def main() -> None:
@@ -113,6 +117,7 @@ def main() -> None:
     parser.add_argument("--local-steps", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--task", choices=TASKS, default="docstrings")
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--no-file", action="store_true", help="only say what was measured")
     chosen = parser.parse_args()
     if chosen.device == "cpu":
@@ -124,7 +129,8 @@ def main() -> None:
     period = max(1, rounds // evaluations)
     scale = Scale(chosen.peers, rounds, chosen.local_steps, chosen.batch_size, period)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    for known in measured(chosen.arms, scale, chosen.seeds, TASKS[chosen.task]):
+    cases = [Case(arm, seed, scale, chosen.task) for arm in chosen.arms for seed in chosen.seeds]
+    for known in measured(cases, chosen.processes):
         if chosen.no_file:
             print(known["summary"])
         else:
