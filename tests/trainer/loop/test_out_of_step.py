@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from run_harness import Crew, PeerThread
 
 from haversack_trainer.exchange.base import Outgoing
-from haversack_trainer.method import Method, NoConsensus
+from haversack_trainer.method import CannotCatchUp, Method, NoConsensus
 
 
 class OutOfStep:
@@ -49,6 +50,25 @@ def test_if_nobody_knows_better_its_own_adapter_is_judged(crew: Callable[..., Cr
     pair.run()
     assert len(pair.survivors) == 2
     assert pair.peers[0].exchange.state.publication is not None
+
+
+class WithoutMean(OutOfStep):
+    """A method whose states are too few for an average."""
+
+    def consensus(self, *_: Any) -> Any:
+        raise CannotCatchUp("too few sound states")
+
+
+def test_that_one_s_own_adapter_stands_in_for_the_mean_is_in_the_report(
+    crew: Callable[..., Crew], tmp_path: Path
+) -> None:
+    pair = crew()
+    seat = pair.peers[0]._peer._seat
+    pair.peers[0]._peer._seat = replace(seat, method=WithoutMean(seat.method))
+    pair.run()
+    (page,) = (tmp_path / "store").rglob("report.html")
+    words = "own adapter stands in for the mean of all: too few sound states"
+    assert words in html.unescape(page.read_text())
 
 
 class Garbled:

@@ -167,6 +167,16 @@ def test_a_neighbourhood_too_small_leaves_a_peer_as_it_is() -> None:
         assert peer.model.digest() == before[n]
 
 
+def test_too_few_for_a_robust_adapter_is_said_instead_of_taking_one_peer_s() -> None:
+    """More are lost than the rule withstands: none of those that are left may pass for the average of all."""
+    network = ToyNetwork(lost={(0, 1), (0, 2)})
+    peers = {n: Peer(n, Graph.COMPLETE, robust=Robust(num_faulty=2)) for n in range(3)}
+    train(network, peers, range(1))
+    network.lost.clear()
+    with pytest.raises(CannotCatchUp, match=r"too few sound states for robust\.numFaulty, 3"):
+        peers[0].method.consensus(network.history[0], network.fetch)
+
+
 @pytest.mark.parametrize(
     ("chosen", "min_peers", "says"),
     [

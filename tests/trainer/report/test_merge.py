@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from haversack_trainer.contract.report import Evaluation
 from haversack_trainer.report.events import (
+    Decided,
     Evaluated,
     Event,
     PeerJoined,
@@ -82,3 +83,8 @@ def test_nothing_is_lost_told_twice_or_dependent_on_who_is_asked_first(
 def test_the_story_of_a_merged_run_counts_every_round(stories: list[list[Event]]) -> None:
     told = {e.round for story in stories for e in story if isinstance(e, RoundClosed)}
     assert [number for number, _ in tell(merged(stories)).traffic] == sorted(told)
+
+
+def test_two_remarks_of_a_round_are_both_kept_and_one_that_all_tell_is_told_once() -> None:
+    told = [Decided(time=float(n), round=3, remark=word) for n, word in enumerate("aba")]
+    assert [event.remark for event in merged([told]) if isinstance(event, Decided)] == ["a", "b"]

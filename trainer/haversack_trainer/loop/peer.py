@@ -257,7 +257,9 @@ class Peer:
         try:
             return seat.method.consensus(closed, seat.exchange.fetch)
         except CannotCatchUp as error:
-            _logger.warning("this peer's own adapter stands in for the mean of all: %s", error)
+            remark = f"peer {seat.exchange.me}'s own adapter stands in for the mean of all: {error}"
+            _logger.warning("%s", remark)
+            seat.recorder.decided(closed.round + 1, remark)
             return dict(self._snapshot.tensors)
 
     def _load_consensus(self) -> None:

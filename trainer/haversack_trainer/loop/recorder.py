@@ -116,6 +116,12 @@ class Recorder:
         """Write down what the log says beyond rounds of this peer's own."""
         self._tell(Seen(reports=self._known_reports()))
 
+    def decided(self, round: int, remark: str) -> None:
+        """Something was done otherwise than the job asks for, from ``round`` on; said once for each round."""
+        if self.word.remark != remark:
+            self.word = self.word.model_copy(update={"remark": remark[:MAX_REMARK]})
+            self._write(Decided(round=round, remark=remark))
+
     def checkpoint_failed(self, round: int, reason: str) -> None:
         """The store would not take a checkpoint."""
         self._write(CheckpointFailed(round=round, reason=reason))

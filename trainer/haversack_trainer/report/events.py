@@ -89,7 +89,8 @@ class Evaluated(Happening):
 
 
 class Decided(Happening):
-    """Something was chosen without a person: the method (method.type Auto, in round 0), or by the method from what its peers measured."""
+    """Something was chosen without a person: the method (method.type Auto, in round 0), or by the method from what its peers measured; or the
+    leader's own adapter, where no mean of all can be made."""
 
     kind: Literal["Decided"] = "Decided"
     round: int = Field(description="First round that it holds for.")

@@ -39,7 +39,8 @@ def _key(event: Event) -> object:
     """Equal for events that tell of the same happening."""
     match event:
         case RunStarted() | RoundClosed() | CheckpointFailed() | Decided():
-            return event.kind, event.round
+            remark = event.remark if isinstance(event, Decided) else ""
+            return event.kind, event.round, remark
         case PeerJoined() | PeerLeft():
             return event.kind, event.peer, event.round
         case Evaluated():

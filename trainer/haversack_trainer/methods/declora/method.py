@@ -33,22 +33,22 @@ from haversack_trainer.method import (
     Fetch,
     StepResult,
     Trainee,
-    Unsuited,
 )
 from haversack_trainer.privacy.guard import Guard
 from haversack_trainer.privacy.samples import guard_of
 
 from .auto import Standing, choose, has_moved, in_force, moved_before
 from .choco import MAX_CHAIN, wire_of
+from .ground import check_factors
 from .intake import Came, intake_of
-from .kinds import Graph, MixerKind
+from .kinds import Graph
 from .mixers import Mixer, mixer_of
 from .mixers.alternating import phase_rounds
-from .mixers.base import Mixed, pairs
+from .mixers.base import Mixed
 from .network import mean_shares, mixing, network
 from .settings import Settings
 from .survey import Clock, Stopwatch, scout_of
-from .taking import mean, num_bytes, of_sound
+from .taking import lacking, mean, num_bytes, of_sound
 from .training import Gradients, LocalTraining, gradients_of
 from .wire import readable, whole
 from .word import Word, was_only_late, words
@@ -76,7 +76,7 @@ class DecLora:
             settings, peer, seed, model, gradients or gradients_of(settings, model, batches)
         )
         self._state = self._read()
-        self._check_factors(field)
+        check_factors(settings.mixer, self._state, field)
         self._wire = wire_of(settings, peer, seed, Layout.of(self._sent()))
         self._guard = guard_of(settings.privacy, settings.local_steps, batches)
         self._spread = self._guard.spread if self._guard else 1.0
@@ -209,19 +209,12 @@ class DecLora:
             states, _ = readable(said, lambda peer: self._wire.read(closed, peer, fetch))
         graph, like = self._network(said, closed.round), self._sent()
         mixer = self._mixer(mixing(self._settings.shape, graph), moved=moved_before(said))
-        counted = of_sound(states, like, self._spread)
         shares = mean_shares(self._settings.shape, graph, said)
+        counted = of_sound(states, like, self._spread)
         found = mean(self._settings.robust, mixer, shares, counted)
         if found is None:
-            raise CannotCatchUp(f"no peer had a sound state in round {closed.round}")
+            raise CannotCatchUp(lacking(len(counted), closed.round))
         return self._state | found
-
-    def _check_factors(self, field: str) -> None:
-        kind = self._settings.mixer
-        if kind is not MixerKind.FACTOR and not pairs(self._state):
-            raise Unsuited(
-                f"{field}.mixer is {kind}, but what is trained has no LoRA factors; write Factor"
-            )
 
     def _read(self) -> Mixed:
         return {name: tensor.numpy() for name, tensor in self._model.trainable_state().items()}

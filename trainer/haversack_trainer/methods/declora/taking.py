@@ -46,13 +46,22 @@ def mean(
     robust: Robust | None, mixer: Mixer, of_all: Mapping[int, float], states: Mapping[int, State]
 ) -> Mixed | None:
     """Over those of a round's peers that are left, the others having been refused: the run's adapter. None where
-    nobody is. ``of_all``: shares."""
+    nobody is, or too few for ``robust``: one of their states would be no average. ``of_all``: shares."""
     if not states:
         return None
     total = sum(of_all[peer] for peer in states) if len(states) < len(of_all) else 1.0
     shares = {peer: of_all[peer] / total for peer in sorted(states)}
-    rule = robust and robust.without(len(of_all) - len(states))
-    return combined(rule, mixer, shares, states, min(shares))
+    if robust is None:
+        return mixer.combine(shares, states, min(shares))
+    rule = robust.without(len(of_all) - len(states))
+    return average(rule, [states[peer] for peer in shares], sorted(states[min(shares)]))
+
+
+def lacking(num_sound: int, round: int) -> str:
+    """Why there is no mean of a round."""
+    if not num_sound:
+        return f"no peer had a sound state in round {round}"
+    return f"round {round} has too few sound states for robust.numFaulty, {num_sound}"
 
 
 def combined(
