@@ -120,9 +120,9 @@ def _sooner(seconds: float | None, usual: float) -> str:
 
 
 def declora_quality() -> str:
-    """Dec-LoRA's options on the same data."""
+    """Dec-LoRA's options on the same data, and Dec-LoRA beside NVFlare."""
     summary = result("declora_quality")["figures"]["summary"]
-    return table_of(
+    options = table_of(
         ["arm", "held-out accuracy", "held-out loss", "loss against ring", "bytes against ring"],
         (
             [
@@ -135,6 +135,7 @@ def declora_quality() -> str:
             for arm, row in summary.items()
         ),
     )
+    return f"{options}\n{_versus('nvflare_ring', 'LoRA on a ring')}"
 
 
 def d2ft_step() -> str:
@@ -175,5 +176,30 @@ def droppeft() -> str:
                 f"{figures['saved'][rate]['of_the_layers_part']:.2f}",
             ]
             for rate, step in figures["step_ms"].items()
+        ),
+    )
+
+
+def _versus(name: str, what: str) -> str:
+    """Ours and another framework on the same task."""
+    return table_of(
+        [
+            what,
+            "held-out accuracy",
+            "held-out loss",
+            "CPU-seconds of all local steps",
+            "of a round beyond them",
+            "a peer sends / gets in a round",
+        ],
+        (
+            [
+                arm,
+                f"{row['accuracy_percent']['median']:.2f} %",
+                f"{row['loss']['median']:.4f}",
+                f"{row['local_cpu_seconds']['median']:.0f}",
+                f"{row['beyond_cpu_seconds_a_round']['median']:.2f}",
+                f"{row['up_kilobytes_a_round']:.0f} / {row['down_kilobytes_a_round']:.0f} kB",
+            ]
+            for arm, row in result(name)["figures"]["summary"].items()
         ),
     )

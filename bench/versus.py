@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -35,8 +35,8 @@ class Comparison:
     theirs: Callable[[Stage, Path, Path], Figures]
     """Given its environment's Python and a folder, which holds the task."""
 
-    def run(self, scale: Scale, seeds: Sequence[int]) -> Figures:
-        """All seeds; they are told as they come."""
+    def run(self, scale: Scale, seeds: Sequence[int]) -> Iterator[Figures]:
+        """One seed after the other; after each, what is known so far."""
         python = rival.python_of(self.requirement)
         found: dict[str, list[Figures]] = {arm: [] for arm in self.arms}
         with TemporaryDirectory() as name:
@@ -45,19 +45,17 @@ class Comparison:
                 folder.mkdir()
                 stage = Stage.of(scale, seed)
                 rival.export(stage, folder)
-                runs = self.theirs(stage, python, folder), self.ours(Stage.of(scale, seed))
-                for arm, run in zip(reversed(self.arms), runs, strict=True):
-                    found[arm].append(run)
-                    print(arm, seed, run, flush=True)
-        summary = {arm: summed_up(runs, scale.rounds) for arm, runs in found.items()}
-        return {
-            "rival": self.requirement,
-            "seeds": seeds,
-            "peers": scale.peers,
-            "rounds": scale.rounds,
-            "summary": summary,
-            "runs": found,
-        }
+                theirs = self.theirs(stage, python, folder)
+                ours = self.ours(Stage.of(scale, seed))
+                for arm, run in zip(self.arms, (ours, theirs), strict=True):
+                    found[arm].append({"seed": seed, **run})
+                yield {
+                    "rival": self.requirement,
+                    "peers": scale.peers,
+                    "rounds": scale.rounds,
+                    "summary": {arm: summed_up(runs, scale.rounds) for arm, runs in found.items()},
+                    "runs": found,
+                }
 
     def main(self, about: str | None) -> None:
         """By the command line."""
@@ -69,11 +67,11 @@ class Comparison:
         chosen = parser.parse_args()
         torch.set_num_threads(1)
         scale = Scale(chosen.peers, chosen.rounds, local_steps=5, batch_size=8, period=4)
-        figures = self.run(scale, chosen.seeds)
-        if chosen.no_file:
-            print(json.dumps(figures["summary"], indent=2))
-        else:
-            write(self.name, figures)
+        for figures in self.run(scale, chosen.seeds):
+            if chosen.no_file:
+                print(json.dumps(figures["summary"], indent=2), flush=True)
+            else:
+                write(self.name, figures)
 
 
 def ours(stage: Stage, method: str, settings: Mapping[str, Any], *, readers: int) -> Figures:
