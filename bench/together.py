@@ -7,7 +7,7 @@ transformer which digit it sees. Every arm of a comparison sees the same batches
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,6 +45,8 @@ class Task:
     held_out_percent: int
     learning_rate: str
     adapter: Mapping[str, Any] = field(default_factory=lambda: LORA)
+    personal_percent: int | None = None
+    """Of each peer's samples, those that its own state is scored by; None: it is not."""
 
 
 DOCSTRINGS: Final = Task("SequenceClassification", minilm.folder, corpus.write, 23, LEARNING_RATE)
@@ -85,6 +87,8 @@ class Run:
     model: FineTuned
     held_out: Samples
     turns: list[Turn]
+    personal: Sequence[Samples] = ()
+    """What each peer's own state is scored by at the end, if anything."""
     losses: dict[int, float] = field(default_factory=dict)
     accuracies: dict[int, float] = field(default_factory=dict)
     cpu_seconds: list[float] = field(default_factory=list)
@@ -113,6 +117,7 @@ class Run:
             "local_cpu_seconds": round(self.local_cpu_seconds, 3),
             "cpu_seconds_a_round": [round(seconds, 3) for seconds in self.cpu_seconds],
             "last_metrics": self.seen,
+            "personal_accuracy": self._personal(),
         }
 
     def _round(self, number: int) -> None:
@@ -142,6 +147,15 @@ class Run:
         self.losses[done] = round(found.loss, 5)
         self.accuracies[done] = round(found.accuracy or 0.0, 4)
 
+    def _personal(self) -> list[float]:
+        from haversack_trainer.evaluate import evaluate
+
+        found = []
+        for turn, own in zip(self.turns, self.personal, strict=False):
+            self.model.load_trainable_state(turn.state)
+            found.append(round(evaluate(self.model, own, 64, 0).evaluation.accuracy or 0.0, 4))
+        return found
+
     def _sent(self) -> int:
         return sum(turn.exchange.bytes_sent for turn in self.turns)
 
@@ -160,7 +174,11 @@ def job_of(task: Task, data: Path, scale: Scale, seed: int, alpha: str) -> JobFi
                 "uri": f"file://{data}",
                 "maxLength": MAX_LENGTH,
                 "partition": {"type": "Dirichlet", "alpha": alpha},
-                "heldOut": {"percent": task.held_out_percent, "maxSamples": 600},
+                "heldOut": {
+                    "percent": task.held_out_percent,
+                    "maxSamples": 600,
+                    "personalPercent": task.personal_percent,
+                },
             },
             "adapter": task.adapter,
             "method": {"type": "DecLoRA"},
@@ -233,7 +251,8 @@ class Stage:
             made = card.load_factory()(chosen, peer, self.seed, self.model, batches)
             turns.append(Turn(made, door(peer), self.model.trainable_state()))
         _start(turns)
-        return Run(self.scale, self.model, self.parts.held_out, turns).all_rounds()
+        personal = [self.samples.take(part) for part in self.parts.personal]
+        return Run(self.scale, self.model, self.parts.held_out, turns, personal).all_rounds()
 
     def batches(self, peer: int, *, is_pooled: bool = False) -> Batches:
         """What a peer trains on."""
