@@ -63,6 +63,12 @@ _RULES: Final[tuple[tuple[str, dict[str, Any], dict[str, Any], str], ...]] = (
         "rho is given",
     ),
     (
+        "masks over several processes",
+        {"sharding": "Groups"},
+        {"sharding": "Groups", "mode": "Emulate"},
+        "mode: Emulate masks groups",
+    ),
+    (
         "scores that never change",
         {"scoreMemory": "0.99"},
         {"scoreMemory": "1"},

@@ -83,6 +83,8 @@ class GroupedToy(LayeredToy):
             parameter.requires_grad = not frozen or ".attn." in name
 
     def trainables(self) -> list[tuple[str, nn.Parameter]]:
+        if self.held is not None:
+            return self.held.trainables()
         named = self.network.named_parameters()
         return sorted((name, parameter) for name, parameter in named if parameter.requires_grad)
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from toys import ToyBatch, ToyModel
 
+from haversack_trainer.model.held import Held
+
 
 class ToyLayer(nn.Module):
     """``x + tanh(x + B·A·x)``."""
@@ -43,6 +45,7 @@ class LayeredToy(ToyModel):
             torch.manual_seed(0)
             self.network: nn.Module = ToyStack(num_layers, width, classes)
         self.machine_class, self.room, self.has_classes = "toy", num_layers, True
+        self.held: Held | None = None
 
     def trainables(self) -> Sequence[tuple[str, nn.Parameter]]:
         return sorted(self.network.named_parameters())
@@ -50,6 +53,9 @@ class LayeredToy(ToyModel):
     def sample_losses(self, batch: ToyBatch) -> Tensor:
         out: Tensor = self.network(batch.inputs)
         return (out - batch.targets).square().mean(1)
+
+    def share_out(self, held: Held) -> None:
+        self.held = held
 
     def losses(self, batch: ToyBatch) -> tuple[Tensor, Tensor | None]:
         right = self.network(batch.inputs).argmax(1) == batch.targets.argmax(1)

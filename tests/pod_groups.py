@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import stacks
-import torch
 from thread_pod import END, Model, assert_equal, tried
 from torch import nn
 
@@ -15,7 +14,6 @@ from haversack_trainer.blocks import Op, find_groups
 from haversack_trainer.blocks.routes import Hosts, num_transfers
 from haversack_trainer.sharding import World
 from haversack_trainer.sharding.groups.opening import open_first, open_other
-from haversack_trainer.sharding.groups.wires import PodWires
 
 TABLE = [
     [Op.FULL, Op.FORWARD, Op.SKIP, Op.FULL],
@@ -32,34 +30,33 @@ def groups(world: World, networks: list[nn.Module]) -> None:
     for network in networks:
         count = find_groups(network).num_groups
         hosts = Hosts(Hosts.even(len(TABLE), count, min(world.size, count)).of, world.size)
-        wires = PodWires(torch.device("cpu"))
         if world.rank == 0:
-            lead(network, hosts, world, wires)
+            lead(network, hosts, world)
             world.broadcast((END, ()))
             continue
-        actions = open_other(Model(network), find_groups(network), hosts, world, wires)
+        actions = open_other(Model(network), find_groups(network), hosts, world)
         while (word := world.broadcast())[0] != END:
             actions[word[0]](*word[1])
 
 
-def lead(network: nn.Module, hosts: Hosts, world: World, wires: PodWires) -> None:
+def lead(network: nn.Module, hosts: Hosts, world: World) -> None:
     """On the first process."""
     table = [row[: len(hosts.of[0])] for row in TABLE]
     model, alone = Model(network), tried(network, stacks.loss)
     with alone.under(table):
         wanted = stacks.gradients(network)
     wanted = {"loss": wanted["loss"], **{n: p.grad for n, p in model.trainables()}}
-    first = open_first(model, alone, hosts, world, wires)
+    first = open_first(model, alone, hosts, world)
     found = []
     for _ in range(2):
         for _, parameter in model.trainables():
             parameter.grad = None
-        before = wires.num_bytes
+        before = first.num_bytes
         with first.step():
             with first.under(table):
                 loss = stacks.loss(network)
             loss.backward()  # type: ignore[no-untyped-call]
-            moved = wires.num_bytes - before
+            moved = first.num_bytes - before
         found.append({"loss": loss.detach(), **{n: p.grad for n, p in model.trainables()}})
     assert moved == STATE_BYTES * num_transfers(table, hosts, 2, backward=True)
     assert stacks.same(*found)

@@ -11,6 +11,7 @@ _SELECTOR: Final = "spec.pools[].nodeSelector"
 _MIN_PEERS: Final = "spec.placement.minPeers"
 _POOL: Final = "spec.pools[]."
 _SHARDED: Final = {"spec.method": {"type": "FlexDeMo", "flexDeMo": {"sharding": "ZeRO1"}}}
+_GROUPS: Final = {"spec.method": {"type": "D2FT", "d2FT": {"sharding": "Groups"}}}
 _FORWARDS: Final = {"spec.method": {"type": "SPSA", "spsa": {"sharding": "ZeRO3"}}}
 _CPUS: Final = (
     ("1m", "0"),
@@ -109,6 +110,18 @@ POOL_CASES: Final = (
         {**_FORWARDS, "spec.pools": _unlike(2, 3)},
         {**_SHARDED, "spec.pools": _unlike(2, 3)},
         "pools: with sharding every process",
+    ),
+    Case(
+        "D2FT's pods are one client each",
+        {**_GROUPS, "spec.pools": _unlike(2, 3)},
+        {**_SHARDED, "spec.pools": _unlike(2, 3)},
+        "pools: with sharding every process",
+    ),
+    Case(
+        "several processes of D2FT that have nothing to share out",
+        {**_GROUPS, _POOL + "processes": 2},
+        {"spec.method": {"type": "D2FT"}, _POOL + "processes": 2},
+        "pools: several processes share a model out",
     ),
     Case(
         "nothing is frozen that SPSA could share out",

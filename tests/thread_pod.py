@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import Queue
@@ -56,6 +56,9 @@ class ThreadWorld:
             self.lines.queue("gather", other, self.rank).get(timeout=SECONDS)
             for other in range(self.size)
         ]
+
+    def wires(self, _: torch.device) -> ThreadWires:
+        return ThreadWires(self.rank, self.lines)
 
 
 @dataclass
@@ -138,34 +141,49 @@ class Pod:
 
     first: FirstProcess
     models: list[Model]
-    wires: ThreadWires
+
+    @property
+    def num_bytes(self) -> int:
+        """Sent and received by the first."""
+        return self.first.num_bytes
+
+
+Actions = Mapping[str, Callable[..., Any]]
+
+
+@contextmanager
+def following(size: int, serve: Callable[[World], Actions]) -> Iterator[World]:
+    """The first process's world; each of the others does in a thread what ``serve`` gives."""
+    lines, errors = Lines(), []
+    worlds = [cast("World", ThreadWorld(rank, size, lines)) for rank in range(size)]
+
+    def follow(world: World) -> None:
+        try:
+            actions = serve(world)
+            while (word := world.broadcast()) != END:
+                actions[word[0]](*word[1])
+        except BaseException as error:  # noqa: BLE001  # told at the end
+            errors.append(error)
+
+    threads = [Thread(target=follow, args=(world,), daemon=True) for world in worlds[1:]]
+    for thread in threads:
+        thread.start()
+    yield worlds[0]
+    worlds[0].broadcast(END)
+    for thread in threads:
+        thread.join(SECONDS)
+    assert not errors
 
 
 @contextmanager
 def pod(network: nn.Module, figure: Callable[[Any], Tensor], hosts: Hosts) -> Iterator[Pod]:
     """Whose processes all begin with this network."""
-    lines, size = Lines(), hosts.num_processes
-    worlds = [cast("World", ThreadWorld(rank, size, lines)) for rank in range(size)]
-    models = [Model(copy.deepcopy(network)) for _ in worlds]
-    wires = [ThreadWires(rank, lines) for rank in range(size)]
-    executor = tried(models[0].network, figure)
-    first = open_first(models[0], executor, hosts, worlds[0], wires[0])
-    errors: list[BaseException] = []
+    models = [Model(copy.deepcopy(network)) for _ in range(hosts.num_processes)]
 
-    def follow(rank: int) -> None:
-        try:
-            groups = find_groups(models[rank].network)
-            actions = open_other(models[rank], groups, hosts, worlds[rank], wires[rank])
-            while (word := worlds[rank].broadcast()) != END:
-                actions[word[0]](*word[1])
-        except BaseException as error:  # noqa: BLE001  # told at the end
-            errors.append(error)
+    def serve(world: World) -> Actions:
+        model = models[world.rank]
+        return open_other(model, find_groups(model.network), hosts, world)
 
-    threads = [Thread(target=follow, args=(rank,), daemon=True) for rank in range(1, size)]
-    for thread in threads:
-        thread.start()
-    yield Pod(first, models, wires[0])
-    worlds[0].broadcast(END)
-    for thread in threads:
-        thread.join(SECONDS)
-    assert not errors
+    with following(len(models), serve) as world:
+        executor = tried(models[0].network, figure)
+        yield Pod(open_first(models[0], executor, hosts, world), models)

@@ -15,6 +15,7 @@ from haversack_trainer.contract.membership import Ending
 from haversack_trainer.data.batches import Piece
 from haversack_trainer.exchange.base import Outgoing, Swap
 from haversack_trainer.exchange.log import ClosedRound
+from haversack_trainer.model.held import Held
 
 Fetch = Callable[[ClosedRound, int], bytes]
 """Blob of a member in a past round."""
@@ -62,6 +63,9 @@ class LayeredTrainee(Trainee, Protocol):
 
     def fits(self, active_layers: int, /) -> bool:
         """Whether a step through so many layers has room on this machine; True where that is not known."""
+
+    def share_out(self, held: Held, /) -> None:
+        """From now on what is trained is there: a pod's processes have the weights in parts."""
 
     def losses(self, batch: Any) -> tuple[Tensor, Tensor | None]:
         """``sample_losses``, and for classification whether each sample was right ``[n]``."""

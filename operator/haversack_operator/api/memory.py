@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from haversack_operator.api.job import JobSpec, Pool
-from haversack_operator.api.processes import num_processes, sharding
+from haversack_operator.api.processes import num_processes, num_shares, sharding
 from haversack_operator.api.quantity import to_bytes
 from haversack_trainer.contract.cards import METHODS
 from haversack_trainer.contract.spec import Footprint
@@ -28,8 +28,8 @@ class Candidate:
 
 def candidates(spec: JobSpec, pool: Pool) -> tuple[Candidate, ...]:
     """The wanted micro-batch, then powers of two that divide the batch. The spec names its method."""
-    processes, batch = num_processes(spec, pool), spec.training.batch_size
-    wanted = min(spec.training.micro_batch_size or batch, -(-batch // processes))
+    batch = spec.training.batch_size
+    wanted = min(spec.training.micro_batch_size or batch, -(-batch // num_shares(spec, pool)))
     footprint = spec.model.footprint
     if footprint is None:
         return (Candidate(wanted, 0),)

@@ -16,6 +16,7 @@ from pydantic.alias_generators import to_snake
 from haversack_operator.api import names
 from haversack_operator.api.faults import InvalidSpec, describe, quote
 from haversack_operator.api.job import MAX_NAME_LENGTH, NAME_PATTERN, NAME_WORDS, JobSpec
+from haversack_operator.api.processes import num_processes
 from haversack_operator.api.rule import Rule
 from haversack_operator.api.rules import METHOD_RULES, RULES
 from haversack_operator.api.schema import without_nulls
@@ -38,6 +39,8 @@ def parse_spec(body: Mapping[str, Any]) -> JobSpec:
         member, settings = settings_of(spec)
         num_peers = sum(pool.peers.replicas for pool in spec.pools)
         fault = settings.fault(num_peers) or settings.fault_of_few(spec.placement.min_peers)
+        for pool in spec.pools:
+            fault = fault or settings.fault_of_processes(num_processes(spec, pool))
         if spec.dataset.held_out.personal_percent is not None:
             fault = fault or settings.fault_of_scores()
         if fault is not None:

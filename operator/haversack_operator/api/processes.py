@@ -37,7 +37,7 @@ def has_processes_only_if_sharded(spec: JobSpec) -> bool:
 
 def has_equal_processes(spec: JobSpec) -> bool:
     """The rule's other language: see ``rules``."""
-    is_partnered = sharding(spec) is not None and METHODS[spec.method["type"]].sends_blobs
+    is_partnered = sharding(spec) is not None and METHODS[spec.method["type"]].has_partners
     return not is_partnered or len({_asked(pool) for pool in spec.pools}) == 1
 
 
@@ -51,8 +51,14 @@ def equal_processes_cel() -> str:
     are one process's."""
     asked = "(has({0}.accelerator) ? {0}.accelerator.count : {0}.processes)"
     equal = f"self.pools.all(p, {asked.format('p')} == {asked.format('self.pools[0]')})"
-    partnered = (card for card in _cards() if card.sends_blobs)
+    partnered = (card for card in _cards() if card.has_partners)
     return " && ".join(f"(!({_is_sharded_cel(card)}) || {equal})" for card in partnered) or "true"
+
+
+def num_shares(spec: JobSpec, pool: Pool) -> int:
+    """Of a step's samples, into which a peer's processes cut them."""
+    card = METHODS.get(spec.method["type"])
+    return num_processes(spec, pool) if card is not None and card.shares_samples else 1
 
 
 def shares_forwards_out(spec: JobSpec) -> bool:

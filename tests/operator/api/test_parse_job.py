@@ -73,6 +73,13 @@ def test_one_side_of_each_rule_and_bound_is_accepted(case: Case) -> None:
             LISTED | {f"{LORA}.edges": ["0-1"], "spec.pools[].peers.replicas": 3},
             f"{LORA}.edges: do not connect peer 2 with peer 0; add an edge",
         ),
+        (
+            {
+                "spec.method": {"type": "D2FT", "d2FT": {"sharding": "Groups", "devices": [2, 1]}},
+                "spec.pools[].processes": 3,
+            },
+            "spec.method.d2FT.devices: names 2, and a peer has 3 processes to share groups out to",
+        ),
         ({"spec.pools[].peers.replicas": "4"}, "spec.pools[0].peers.replicas: must be a whole"),
         ({"spec.pools[].name": "Edge"}, "spec.pools[0].name: must be lower-case letters, digits"),
         ({"spec.pools[].resources.cpu": "two"}, "spec.pools[0].resources.cpu: write 1m to 100000"),

@@ -200,3 +200,6 @@ def test_a_micro_batch_is_no_more_than_a_process_s_part_of_the_batch() -> None:
         update={"method": {"type": "FlexDeMo", "flexDeMo": {"sharding": "ZeRO1"}}}
     )
     assert demand_of(sharded).kinds[0].candidates[0].micro_batch_size == 8
+    groups = spec.model_copy(update={"method": {"type": "D2FT", "d2FT": {"sharding": "Groups"}}})
+    whole = demand_of(groups).kinds[0]
+    assert (whole.processes, whole.candidates[0].micro_batch_size) == (4, 30)

@@ -124,11 +124,11 @@ def test_as_many_bytes_go_over_the_wires_as_are_modelled() -> None:
     with pod(network, stacks.loss, hosts) as spread:
         of_several(spread, TABLES[0])  # what is trained is sent once, and gradients come back
         for table in TABLES:
-            before = spread.wires.num_bytes
+            before = spread.num_bytes
             with spread.first.under(table):
                 stacks.loss(spread.models[0].network).backward()  # type: ignore[no-untyped-call]
             states = num_transfers(table, hosts, 2, backward=True)
-            assert spread.wires.num_bytes - before == states * 4 * math.prod(SHAPE)
+            assert spread.num_bytes - before == states * 4 * math.prod(SHAPE)
 
 
 def test_each_process_holds_its_share_of_the_layers_and_the_first_the_rest() -> None:

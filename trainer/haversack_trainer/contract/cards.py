@@ -80,6 +80,10 @@ class MethodSettings(Frozen):
         """As ``fault``, of a job that may come down to so many peers."""
         return None
 
+    def fault_of_processes(self, num_processes: int) -> str | None:  # noqa: ARG002  # a method's own may ask
+        """As ``fault``, of a peer that is a pod with so many processes."""
+        return None
+
     def fault(self, num_peers: int) -> str | None:  # noqa: ARG002  # a method's own may ask
         """What is wrong with these settings for a job of so many peers, where no check can say it: a sentence
         that begins with the field."""
@@ -116,6 +120,9 @@ class MethodCard:
     """True if a step must see the same function at every forward pass."""
     pieces: str | None = None
     """Name, in manifests, of the setting that says into how many pieces a step's batch is cut, each with a sample."""
+    serves: str | None = None
+    """Where a pod's first process alone is the method: ``module:function`` of what the others do for it, by name,
+    called as ``serves(settings, model, world)``."""
     common_state: tuple[str, ...] = ()
     """Names in the method's ``state_dict`` of what is equal on all peers: it is in the run's checkpoints."""
     forecast: str | None = None
@@ -132,6 +139,20 @@ class MethodCard:
     def load_forecast(self) -> Forecast[Any]:
         """What its settings make of a round."""
         return Forecast() if self.forecast is None else _load(self.forecast)()
+
+    @property
+    def shares_samples(self) -> bool:
+        """Whether each process of a pod has a part of the peer's samples."""
+        return self.shards and self.serves is None
+
+    @property
+    def has_partners(self) -> bool:
+        """Whether each process of a pod has a partner in every other pod, with which it exchanges."""
+        return self.shares_samples and self.sends_blobs
+
+    def load_serves(self) -> Any:
+        """The function, where there is one. Imports torch."""
+        return _load(self.serves or "")
 
     @property
     def log_is_adapter(self) -> bool:
@@ -168,6 +189,8 @@ METHODS: Final[dict[str, MethodCard]] = {
             memory=MemoryModel(bytes_per_trainable=24, activation_factor=40, score_copies=4),
             ring_edges=True,
             forecast=f"{_HOME}.d2ft.forecast:Forecast",
+            shards=True,
+            serves=f"{_HOME}.d2ft.method:served",
         ),
         MethodCard(
             type="DecLoRA",

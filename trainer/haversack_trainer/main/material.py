@@ -36,6 +36,8 @@ class Material:
     identity: Identity
     shards: InParts | None = None
     """Where the pod's processes share the model out."""
+    world: World | None = None
+    """Where the method will share it out itself: the pod's processes, more than one."""
 
 
 def prepare(config: PeerConfig, environ: Mapping[str, str], world: World | None = None) -> Material:
@@ -52,7 +54,8 @@ def prepare(config: PeerConfig, environ: Mapping[str, str], world: World | None 
     except (DataError, ModelError, StoreError, ShardingError) as error:
         raise BadJob(str(error)) from error
     _logger.info("model on %s, %d samples", model.device, len(samples))
-    return Material(model, samples, parts, store, identity, shards)
+    is_served = world is not None and world.size > 1 and config.card.serves is not None
+    return Material(model, samples, parts, store, identity, shards, world if is_served else None)
 
 
 def _store(config: PeerConfig, environ: Mapping[str, str]) -> Store:
@@ -83,7 +86,7 @@ def _model(
     """Who the peer is, is found out before the weights are in parts."""
     spec = config.job.model
     path = _find(spec.uri, config, environ, revision=spec.revision)
-    if world is None:
+    if world is None or config.card.serves is not None:
         model = load_model(config.job, path, samples.classes)
         return model, None, _identity(config, model, parts)
     sharding = Sharding.of(config.settings)

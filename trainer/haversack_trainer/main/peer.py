@@ -32,7 +32,7 @@ from haversack_trainer.loop.saves import Saves
 from haversack_trainer.loop.stories import Stories
 from haversack_trainer.method import Method, Unsuited, check_suited
 from haversack_trainer.model import FineTuned
-from haversack_trainer.pod.team import dismissing
+from haversack_trainer.pod.team import Action, dismissing, follow
 from haversack_trainer.report.events import EventLog
 from haversack_trainer.report.progress import Progress, open_progress
 
@@ -52,6 +52,9 @@ def run_peer(config: PeerConfig, environ: Mapping[str, str], stop: Stop) -> None
     world = join(config)
     material = prepare(config, environ, world)
     if world is not None and world.rank:
+        if material.world is not None:
+            follow(world, _served(config, material))
+            return
         make, own = partial(_method, config, material), _batches(config, material)
         follow_first(world, material, make, own, config.card.common_state)
         return
@@ -152,7 +155,8 @@ def _trained(
 
 
 def _batches(config: PeerConfig, material: Material) -> Batches:
-    training, processes = config.job.training, config.processes or 1
+    training = config.job.training
+    processes = (config.processes or 1) if config.card.shares_samples else 1
     return Batches(
         material.model.encode,
         material.samples,
@@ -166,7 +170,8 @@ def _batches(config: PeerConfig, material: Material) -> Batches:
 
 
 def _method(config: PeerConfig, material: Material, batches: method.Batches) -> Method:
-    shared_out = {} if material.shards is None else {"shards": material.shards}
+    parts = {"shards": material.shards, "world": material.world}
+    shared_out = {name: part for name, part in parts.items() if part is not None}
     try:
         check_suited(config.card, config.job.adapter)
         material.model.fits = room_for(config, material.model.device)
@@ -182,6 +187,16 @@ def _method(config: PeerConfig, material: Material, batches: method.Batches) -> 
     except Unsuited as error:
         raise BadJob(str(error)) from error
     return built
+
+
+def _served(config: PeerConfig, material: Material) -> Mapping[str, Action]:
+    try:
+        served: Mapping[str, Action] = config.card.load_serves()(
+            config.settings, material.model, material.world
+        )
+    except Unsuited as error:
+        raise BadJob(str(error)) from error
+    return served
 
 
 def _judge(config: PeerConfig, material: Material, model: FineTuned) -> Judge:

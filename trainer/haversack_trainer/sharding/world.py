@@ -13,6 +13,8 @@ from typing import Any, Final, TypeVar
 import torch
 import torch.distributed as dist
 
+from .wires import PodWires, Wires
+
 _Result = TypeVar("_Result")
 PATIENCE: Final = timedelta(minutes=30)
 """Of a collective in training. A process that died is noticed at once, by its closed connections."""
@@ -69,6 +71,10 @@ class World:
         result = work() if self.rank == 0 else None
         self.broadcast()
         return work() if result is None else result
+
+    def wires(self, device: torch.device) -> Wires:
+        """For tensors between this process's device and the others'."""
+        return PodWires(device)
 
     def leave(self) -> None:
         """Nothing is said any more."""

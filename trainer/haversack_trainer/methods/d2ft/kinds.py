@@ -33,6 +33,11 @@ class Protect(StrEnum):
     FIRST_AND_LAST = "FirstAndLast"
 
 
+class Sharding(StrEnum):
+    NONE = "None"
+    GROUPS = "Groups"
+
+
 class Mode(StrEnum):
     """Named as in ``blocks``, which imports torch."""
 

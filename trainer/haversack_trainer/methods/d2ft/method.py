@@ -9,12 +9,17 @@ Dec-LoRA: what is sent, mixed, resumed and caught up with is as in ``declora``.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from haversack_trainer.blocks.routes import Hosts
 from haversack_trainer.method import LayeredTrainee, PiecewiseBatches
 from haversack_trainer.methods.declora.method import DecLora
+from haversack_trainer.sharding import World
+from haversack_trainer.sharding.groups.opening import open_other
 
 from .ground import executor_of, groups_of, planner_of
+from .pod import hosts_of, shared_out, try_out
 from .scoring import Scorer
 from .settings import Settings
 from .training import Scheduled
@@ -27,13 +32,29 @@ def d2ft(
     model: LayeredTrainee,
     batches: PiecewiseBatches,
     *,
+    world: World | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> DecLora:
-    """Dec-LoRA whose local steps get their gradients by schedule. Raises ``Unsuited``."""
+    """Dec-LoRA whose local steps get their gradients by schedule. ``world``: the pod's processes, of which this is
+    the first and the others are ``served``. Raises ``Unsuited``."""
     groups = groups_of(settings, model)
     planner = planner_of(settings, model, batches, groups, clock)
-    scorer = Scorer(settings, model, executor_of(settings, model, groups, batches))
+    executor = executor_of(settings, model, groups, batches)
+    scorer = Scorer(settings, model, executor)
     gradients = Scheduled(settings, model, batches, planner, scorer)
+    if world is not None:
+        hosts = hosts_of(settings, planner.site, world.size)
+        scorer.executor = shared_out(model, executor, hosts, world)
+        try_out(settings, model, batches, scorer.executor)
     return DecLora(
         settings.gossip, peer, seed, model, batches, gradients=gradients, field="method.d2FT.gossip"
     )
+
+
+def served(
+    settings: Settings, model: LayeredTrainee, world: World
+) -> Mapping[str, Callable[..., Any]]:
+    """What every other process of a pod does for the first one, by name. Raises ``Unsuited``."""
+    groups = groups_of(settings, model)
+    hosts: Hosts = world.broadcast()
+    return open_other(model, groups, hosts, world)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Final
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor
 
-from haversack_trainer.blocks import GroupExecutor, Groups
-from haversack_trainer.blocks.scores import fisher, gated, magnitude
+from haversack_trainer.blocks import GroupOps, Groups, Op
+from haversack_trainer.blocks.scores import Scoring, gated, magnitude
 from haversack_trainer.data.batches import Piece
 from haversack_trainer.method import LayeredTrainee
 
@@ -22,10 +23,31 @@ LEAST_RHO: Final = 0.05
 LEAST_SECONDS: Final = 1e-9
 
 
-class Scorer:
-    """For one model; scores are ``[K]``."""
+class Runner(Protocol):
+    """Runs the groups of a model as tables say: a ``GroupExecutor``, or a pod's first process."""
 
-    def __init__(self, settings: Settings, model: LayeredTrainee, executor: GroupExecutor) -> None:
+    groups: Groups
+    executed: Counter[Op]
+    """Cells that were met with each operation, in training."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Of tensors that went from process to process so far."""
+
+    def under(self, ops: GroupOps, /) -> AbstractContextManager[None]:
+        """Passes in here obey ``ops``."""
+
+    def step(self) -> AbstractContextManager[None]:
+        """Afterwards what is trained has the gradients of the passes in here."""
+
+    def scoring(self) -> AbstractContextManager[Scoring]:
+        """Passes in here, under no table, are scored."""
+
+
+class Scorer:
+    """For one model, which is whole when it is made; scores are ``[K]``."""
+
+    def __init__(self, settings: Settings, model: LayeredTrainee, executor: Runner) -> None:
         self.executor, self._model = executor, model
         self._can_listen = settings.mode is Mode.EMULATE
         self._gates_count = settings.backward_score is BackwardScore.GATE
@@ -46,15 +68,15 @@ class Scorer:
         """By a forward and backward pass in which everything runs. Before and after it, nothing has a gradient."""
         parameters = [parameter for _, parameter in self._model.trainables()]
         num_samples = len(piece.records)
-        with gated(self.groups) as gates:
+        found: dict[str, Values] = {}
+        with self.executor.scoring() as scoring:
             for batch in piece.batches:
                 loss: Tensor = self._model.loss(batch) * (batch.num_samples / num_samples)
                 loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
-        found: dict[str, Values] = {}
-        if ForwardScore.GATE in self.kinds:
-            found[ForwardScore.GATE] = gates.scores().ravel()
-        if ForwardScore.FISHER in self.kinds:
-            found[ForwardScore.FISHER] = fisher(self.groups).ravel()
+            if ForwardScore.GATE in self.kinds:
+                found[ForwardScore.GATE] = scoring.gates().ravel()
+            if ForwardScore.FISHER in self.kinds:
+                found[ForwardScore.FISHER] = scoring.fisher().ravel()
         for parameter in parameters:
             parameter.grad = None
         return found

@@ -11,7 +11,7 @@ from haversack_trainer.contract.base import Check, Decimal, Frozen, is_share
 from haversack_trainer.contract.cards import MethodSettings
 from haversack_trainer.methods.declora.settings import Settings as Gossip
 
-from .kinds import BackwardScore, ForwardScore, Mode, Protect, Solver, Ties
+from .kinds import BackwardScore, ForwardScore, Mode, Protect, Sharding, Solver, Ties
 
 BUDGET: Final = "0.6"
 FULL_SHARE: Final = "0.8"
@@ -93,6 +93,11 @@ class Settings(MethodSettings):
             "double(self.scoreMemory) < 1.0",
             lambda settings: float(settings.score_memory) < 1,
             "scoreMemory: nothing new would be learned; write less than 1",
+        ),
+        Check(
+            "self.sharding == 'None' || self.mode == 'Sliced'",
+            lambda settings: settings.sharding is Sharding.NONE or settings.mode is Mode.SLICED,
+            "mode: Emulate masks groups that are all in one process; write Sliced, or sharding None",
         ),
         *map(_of_gossip, Gossip.checks),
     )
@@ -209,6 +214,12 @@ class Settings(MethodSettings):
         description="Sliced: what runs is as narrow as the groups that do, which saves time and memory; for most "
         "families. Emulate: by masks, for any family, slower than running everything.",
     )
+    sharding: Sharding = Field(
+        default=Sharding.NONE,
+        description="How the processes of a peer share its model out, one per accelerator (or pools[].processes): "
+        "with Groups each holds and runs some groups of every layer, and the first one the rest of the model. None: "
+        "one process.",
+    )
     gossip: Gossip = Field(
         default=Gossip(),
         description="Optimizer steps of a peer, and what peers exchange: Dec-LoRA's settings.",
@@ -220,6 +231,14 @@ class Settings(MethodSettings):
         if self.gossip.privacy is not None and self.gossip.privacy.is_of_samples:
             fault = "privacy.unit: gradients of groups are not by sample; write Peer"
         return None if fault is None else f"gossip.{fault}"
+
+    def fault_of_processes(self, num_processes: int) -> str | None:
+        if self.devices is None or len(self.devices) == num_processes or num_processes == 1:
+            return None
+        return (
+            f"devices: names {len(self.devices)}, and a peer has {num_processes} processes to share groups out to; "
+            "write one for each, or sharding None"
+        )
 
     def fault_of_few(self, min_peers: int) -> str | None:
         fault = self.gossip.fault_of_few(min_peers)

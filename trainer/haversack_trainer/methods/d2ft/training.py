@@ -55,11 +55,13 @@ class Scheduled:
         """Of the mean over all samples, what is skipped left out."""
         pieces = self._batches.pieces(step, self._site.num_micro_batches)
         scored = 0 if step < self._settings.warm_up_steps else self._refresh(step, pieces)
-        ops = self._table(step, pieces)
+        ops, before = self._table(step, pieces), self._scorer.executor.num_bytes
         loss, num_samples = self._run(ops, pieces)
         self._settle(ops)
         self._idle = idle_after(self._idle, ops)
-        self._figures.append(self._figures_of(ops, scored / num_samples))
+        num_bytes = self._scorer.executor.num_bytes - before
+        told = {"pod_bytes": float(num_bytes)} if num_bytes else {}
+        self._figures.append(self._figures_of(ops, scored / num_samples) | told)
         return loss, num_samples
 
     def _table(self, step: int, pieces: Sequence[Piece]) -> Ops:
@@ -109,16 +111,23 @@ class Scheduled:
     def _run(self, ops: Ops, pieces: Sequence[Piece]) -> tuple[float, int]:
         table, total = op_table(ops, self._site.num_layers), 0.0
         num_samples = sum(len(piece.records) for piece in pieces)
-        for number, piece in enumerate(pieces):
-            share = len(piece.records) / num_samples
-            with self._scorer.executor.under(table.groups(number)), self._listening(share) as told:
-                for batch in piece.batches:
-                    loss: Tensor = self._model.loss(batch) * (batch.num_samples / num_samples)
-                    if loss.requires_grad:  # not where all that is trained was cut out
-                        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
-                    total += float(loss.detach())
-            self._learn(told, ops[:, number] == FULL, piece)
+        executor = self._scorer.executor
+        with executor.step():
+            for number, piece in enumerate(pieces):
+                share = len(piece.records) / num_samples
+                with executor.under(table.groups(number)), self._listening(share) as told:
+                    total += self._pass(piece, num_samples)
+                self._learn(told, ops[:, number] == FULL, piece)
         return total, num_samples
+
+    def _pass(self, piece: Piece, num_samples: int) -> float:
+        total = 0.0
+        for batch in piece.batches:
+            loss: Tensor = self._model.loss(batch) * (batch.num_samples / num_samples)
+            if loss.requires_grad:  # not where all that is trained was cut out
+                loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+            total += float(loss.detach())
+        return total
 
     def _listening(self, share: float) -> AbstractContextManager[Mapping[str, Values]]:
         """What runs in full is scored on the way, unless scores are to stay as they were."""

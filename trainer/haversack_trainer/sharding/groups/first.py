@@ -48,6 +48,11 @@ class FirstProcess:
             last: Any = part.part.module
             last.forward = partial(self._last, (layer, number), last.forward)
 
+    @property
+    def num_bytes(self) -> int:
+        """Of tensors, sent to the other processes and received from them so far."""
+        return self._wires.num_bytes
+
     @contextmanager
     def under(self, ops: GroupOps) -> Iterator[None]:
         """Passes in here obey ``ops``; a model that does not train ignores them."""

@@ -17,7 +17,6 @@ from .first import FirstProcess
 from .others import Other
 from .shared import Shared
 from .values import Masters
-from .wires import Wires
 
 
 class Shareable(Protocol):
@@ -34,23 +33,21 @@ class Shareable(Protocol):
         """From now on the weights are in parts."""
 
 
-def open_first(
-    model: Shareable, tried: GroupExecutor, hosts: Hosts, world: World, wires: Wires
-) -> FirstProcess:
+def open_first(model: Shareable, tried: GroupExecutor, hosts: Hosts, world: World) -> FirstProcess:
     """On the first process, while ``open_other`` is called on all others with the same groups and ``hosts``.
-    ``tried``: what a pass in slices has gone through. Raises ``BlocksError``."""
+    ``tried``: has been through a pass. Raises ``BlocksError``."""
     sliced = tried.sliced
     found = places(sliced, hosts)
-    originals = [place.here for place in found]
+    trainables, originals = model.trainables(), [place.here for place in found]
     kept = keep(sliced, found, hosts, world.rank)
-    shared = Shared(model.network, sliced, kept, found, hosts, world, wires)
-    masters = Masters(model.trainables(), originals, shared)
+    shared = Shared(model.network, sliced, kept, found, hosts, world)
+    masters = Masters(trainables, originals, shared)
     model.share_out(masters)
     return FirstProcess(shared, tried.groups, masters)
 
 
 def open_other(
-    model: Shareable, groups: Groups, hosts: Hosts, world: World, wires: Wires
+    model: Shareable, groups: Groups, hosts: Hosts, world: World
 ) -> Mapping[str, Callable[..., Any]]:
     """What the process does for the first one, by name."""
     sliced = GroupExecutor(groups, Mode.SLICED).sliced
@@ -58,4 +55,4 @@ def open_other(
     kept = keep(sliced, found, hosts, world.rank)
     keep_nothing_else(model.network, kept)
     model.share_out(InModule(()))
-    return Other(Shared(model.network, sliced, kept, found, hosts, world, wires)).actions
+    return Other(Shared(model.network, sliced, kept, found, hosts, world)).actions

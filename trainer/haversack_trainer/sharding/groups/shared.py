@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -12,10 +12,10 @@ from haversack_trainer.blocks.cuts import Part
 from haversack_trainer.blocks.kept import Kept, Place
 from haversack_trainer.blocks.routes import Hosts, Transfer, transfers
 from haversack_trainer.blocks.sliced import SlicedPart
+from haversack_trainer.sharding.wires import Wires
 from haversack_trainer.sharding.world import World
 
 from .passing import Pass
-from .wires import Wires
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +30,11 @@ class Shared:
     places: Sequence[Place]
     hosts: Hosts
     world: World
-    wires: Wires
+    wires: Wires = field(init=False)
+
+    def __post_init__(self) -> None:
+        device = next(self.network.parameters()).device
+        object.__setattr__(self, "wires", self.world.wires(device))
 
     @property
     def num_layers(self) -> int:

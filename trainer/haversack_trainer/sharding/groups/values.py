@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from haversack_trainer.blocks.kept import Extent, Place
 from haversack_trainer.blocks.routes import FIRST
 from haversack_trainer.model.held import InModule
+from haversack_trainer.sharding.wires import Wires
 
 from .passing import GIVE, SHOW, TAKE
 from .shared import Shared
-from .wires import Wires
 
 Resting = frozenset[int]
 """Numbers of places that are not trained for the time being."""
