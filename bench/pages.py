@@ -164,9 +164,9 @@ def d2ft_step() -> str:
 
 
 def droppeft() -> str:
-    """A step by drop rate."""
+    """A step by drop rate, and DropPEFT beside Flower."""
     figures = result("droppeft_step")["figures"]
-    return table_of(
+    steps = table_of(
         ["drop rate", "ms a step", "of the time at 0", "of the layers' saved bytes at 0"],
         (
             [
@@ -178,6 +178,7 @@ def droppeft() -> str:
             for rate, step in figures["step_ms"].items()
         ),
     )
+    return f"{steps}\n{_versus('flower_fedavg', 'FedAvg of LoRA')}"
 
 
 def _versus(name: str, what: str) -> str:
