@@ -21,14 +21,14 @@ TABLE: Final[tuple[Row, ...]] = (
         name="several accelerators",
         method="FlexDeMo",
         settings={**_IN_STEP, "sharding": "ZeRO1"},
-        why="it is the method that uses all accelerators of a peer",
+        why="it uses all accelerators of a peer",
         peers=frozenset({Peers.SEVERAL_DEVICES}),
     ),
     Row(
         name="several accelerators, a large model",
         method="FlexDeMo",
         settings={**_IN_STEP, "sharding": "ZeRO3"},
-        why="it is the method that spreads a model over all accelerators of a peer",
+        why="it spreads a model over all accelerators of a peer",
         peers=frozenset({Peers.SEVERAL_DEVICES}),
     ),
     Row(

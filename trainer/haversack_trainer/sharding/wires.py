@@ -41,7 +41,7 @@ class PodWires:
         self._device = device
         has_nccl = device.type == "cuda" and "nccl" in str(dist.get_backend_config())
         self._between = device if has_nccl else torch.device("cpu")
-        self._sent: list[tuple[Any, Tensor]] = []
+        self._sent: dict[int, list[tuple[Any, Tensor]]] = {}
 
     def send(self, tensor: Tensor, other: int) -> None:
         self.num_bytes += tensor.nbytes
@@ -51,6 +51,8 @@ class PodWires:
         found = torch.empty(tuple(shape), dtype=dtype, device=self._between)
         self.num_bytes += found.nbytes
         dist.recv(found, other)
+        # Who answers has received what came before: nothing that was sent need be kept any longer.
+        self._settle(other)
         return found.to(self._device)
 
     def tell(self, word: Any, other: int) -> None:
@@ -66,9 +68,12 @@ class PodWires:
         return pickle.loads(raw.numpy().tobytes())  # noqa: S301  # from a process of this pod
 
     def settle(self) -> None:
-        for work, _ in self._sent:
+        for other in list(self._sent):
+            self._settle(other)
+
+    def _settle(self, other: int) -> None:
+        for work, _ in self._sent.pop(other, ()):
             work.wait()
-        self._sent.clear()
 
     def _send(self, tensor: Tensor, other: int) -> None:
-        self._sent.append((dist.isend(tensor, other), tensor))
+        self._sent.setdefault(other, []).append((dist.isend(tensor, other), tensor))

@@ -20,7 +20,7 @@ from haversack_trainer.blocks.routes import Kind
 from .passing import HIDDEN, Call, Pass, is_same, portable, rest_of
 from .shared import Shared
 
-Place = tuple[int, int]
+Joint = tuple[int, int]
 """Layer and part."""
 
 
@@ -32,12 +32,12 @@ class Course:
         sequence = shared.transfers(asked)
         self._left = deque(sequence)
         self._trained = {(t.layer, t.part) for t in sequence if t.kind is Kind.SUM_GRADIENT}
-        self._tokens: dict[Place, Tensor] = {}
+        self._tokens: dict[Joint, Tensor] = {}
         self._told: dict[tuple[int, int], Any] = {}
         """The other arguments of the newest call, by process and part."""
 
     def leave(
-        self, place: Place, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, place: Joint, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Send the hidden state that a part is called with; the call to go on with."""
         hidden = hidden_of(args, kwargs)
@@ -52,7 +52,7 @@ class Course:
             return args, kwargs | {HIDDEN: hidden}
         return (hidden, *args[1:]), kwargs
 
-    def come_back(self, place: Place, own: Tensor) -> Tensor:
+    def come_back(self, place: Joint, own: Tensor) -> Tensor:
         """What all groups of a part add to the hidden state, ``own`` being what those here do."""
         token = self._tokens.pop(place, None)
         if token is None:
@@ -60,24 +60,24 @@ class Course:
         found: Tensor = _Added.apply(own, token, self, place)  # type: ignore[no-untyped-call]  # torch's
         return found
 
-    def total(self, kind: Kind, place: Place, own: Tensor) -> Tensor:
+    def total(self, kind: Kind, place: Joint, own: Tensor) -> Tensor:
         """``own`` and what is received, in the order of the processes."""
         for other in self._others(kind, place):
             own = own + self._wires.receive(own.shape, own.dtype, other)
         return own
 
-    def send(self, kind: Kind, place: Place, tensor: Tensor) -> None:
+    def send(self, kind: Kind, place: Joint, tensor: Tensor) -> None:
         """To all who wait for it."""
         for other in self._others(kind, place):
             self._wires.send(tensor, other)
 
-    def _call(self, hidden: Tensor, other: int, place: Place, rest: tuple[Any, ...]) -> Call:
+    def _call(self, hidden: Tensor, other: int, place: Joint, rest: tuple[Any, ...]) -> Call:
         before, self._told[other, place[1]] = self._told.get((other, place[1])), rest
         name = type(self._shared.sliced[place[0]][place[1]].core).__name__
         is_new = before is None or not is_same(before, rest)
         return Call(tuple(hidden.shape), hidden.dtype, portable(rest, name) if is_new else None)
 
-    def _others(self, kind: Kind, place: Place) -> list[int]:
+    def _others(self, kind: Kind, place: Joint) -> list[int]:
         """Who comes next in the list, for this. Raises ``BlocksError`` where the list has come to something else."""
         found = []
         while self._left and (self._left[0].kind, *self._left[0][1:3]) == (kind, *place):
@@ -94,7 +94,7 @@ class _Sent(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, start: Tensor, course: Course, place: Place
+        ctx: Any, hidden: Tensor, start: Tensor, course: Course, place: Joint
     ) -> tuple[Tensor, Tensor]:
         ctx.course, ctx.place = course, place
         passed = hidden.view_as(hidden)
@@ -112,7 +112,7 @@ class _Added(torch.autograd.Function):
     """What all groups of a part add; backward: its gradient to all who run in full."""
 
     @staticmethod
-    def forward(ctx: Any, own: Tensor, token: Tensor, course: Course, place: Place) -> Tensor:
+    def forward(ctx: Any, own: Tensor, token: Tensor, course: Course, place: Joint) -> Tensor:
         ctx.course, ctx.place, ctx.like = course, place, token
         found: Tensor = course.total(Kind.SUM, place, own)
         return found

@@ -19,7 +19,7 @@ from haversack_trainer.blocks.patch import replaced
 from haversack_trainer.blocks.scores import Gates, Scores, Scoring, fisher_rows
 from haversack_trainer.blocks.sliced import SlicedPart, first_of
 
-from .course import Course, Place
+from .course import Course, Joint
 from .passing import FORGET, RUN, SCORES, Pass
 from .shared import Shared
 from .values import Masters
@@ -116,7 +116,7 @@ class FirstProcess:
         if network.training:
             self.executed.update(op for row in ops for op in row)
 
-    def _core(self, place: Place, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _core(self, place: Joint, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """In place of what a part's core does."""
         sliced = self._shared.sliced[place[0]][place[1]]
         args, kwargs = self._course.leave(place, args, kwargs)
@@ -131,7 +131,7 @@ class FirstProcess:
         value = self._course.come_back(place, first_of(output))
         return (value, *output[1:]) if isinstance(output, tuple) else value
 
-    def _last(self, place: Place, original: Callable[..., Any], hidden: Tensor) -> Tensor:
+    def _last(self, place: Joint, original: Callable[..., Any], hidden: Tensor) -> Tensor:
         """In place of a last linear map that is outside of the core."""
         module = self._shared.sliced[place[0]][place[1]].part.module
         if place in self._shared.kept:
@@ -141,7 +141,7 @@ class FirstProcess:
         return self._course.come_back(place, own)
 
     def _own(
-        self, place: Place, module: nn.Module, original: Callable[..., Any]
+        self, place: Joint, module: nn.Module, original: Callable[..., Any]
     ) -> Callable[..., Any]:
         """What a module of a part does for the groups that are here."""
 
