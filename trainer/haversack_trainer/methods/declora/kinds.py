@@ -26,6 +26,13 @@ LEARNING_RATES: Final = {
 }
 
 
+MAX_GRAD_NORMS: Final = {
+    OptimizerKind.ADAMW: 1,
+    OptimizerKind.SGD: 10,
+    OptimizerKind.QUASI_GLOBAL: 10,
+}
+
+
 class Graph(StrEnum):
     RING = "Ring"
     EXPONENTIAL = "Exponential"

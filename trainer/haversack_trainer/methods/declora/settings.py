@@ -20,6 +20,7 @@ from .kinds import (
     DEGREE,
     EDGE_PERCENT,
     LEARNING_RATES,
+    MAX_GRAD_NORMS,
     MOMENTUM,
     Codec,
     Graph,
@@ -120,8 +121,10 @@ class Settings(MethodSettings):
         f"a round). Default {MOMENTUM}.",
     )
     weight_decay: Decimal = Field(default="0", description="The optimizer's weight decay.")
-    max_grad_norm: Decimal = Field(
-        default="1", description="Gradients are clipped to this norm; 0 turns it off."
+    max_grad_norm: Decimal | None = Field(
+        default=None,
+        description="Gradients are clipped to this norm; 0 turns it off. Low, it makes peers pull alike however well they "
+        f"fit. Default {MAX_GRAD_NORMS[OptimizerKind.ADAMW]} with AdamW, {MAX_GRAD_NORMS[OptimizerKind.SGD]} otherwise.",
     )
     graph: Graph = Field(
         default=Graph.RING,
@@ -219,6 +222,13 @@ class Settings(MethodSettings):
     def rate(self) -> float:
         """The learning rate, given or usual."""
         return float(self.learning_rate or LEARNING_RATES[self.optimizer])
+
+    @property
+    def norm_limit(self) -> float:
+        """Longest gradient that is left as it is; 0 for any."""
+        if self.max_grad_norm is None:
+            return MAX_GRAD_NORMS[self.optimizer]
+        return float(self.max_grad_norm)
 
     @property
     def momentum_share(self) -> float:

@@ -106,7 +106,7 @@ class LocalTraining:
         self._model, self._gradients = model, gradients
         self._named = dict(model.trainables())
         self._parameters = list(self._named.values())
-        self._max_norm = float(settings.max_grad_norm) or math.inf
+        self._max_norm = settings.norm_limit or math.inf
         self.restart()
 
     def restart(self) -> None:
