@@ -7,13 +7,15 @@ import sys
 from pathlib import Path
 
 import stacks
-from thread_pod import END, Model, assert_equal, tried
+from thread_pod import Model, assert_equal, tried
 from torch import nn
 
 from haversack_trainer.blocks import Op, find_groups
 from haversack_trainer.blocks.routes import Hosts, num_transfers
+from haversack_trainer.pod.team import END, LeaderGone, follow
 from haversack_trainer.sharding import World
 from haversack_trainer.sharding.groups.opening import open_first, open_other
+from haversack_trainer.sharding.groups.passing import RUN
 
 TABLE = [
     [Op.FULL, Op.FORWARD, Op.SKIP, Op.FULL],
@@ -25,18 +27,21 @@ STATE_BYTES = 4 * 2 * 8 * 16
 """Of the hidden state that ``stacks.loss`` sends through the layers."""
 
 
+def hosts_of(network: nn.Module, world: World) -> Hosts:
+    """All processes that there are groups for."""
+    count = find_groups(network).num_groups
+    return Hosts(Hosts.even(len(TABLE), count, min(world.size, count)).of, world.size)
+
+
 def groups(world: World, networks: list[nn.Module]) -> None:
     """Gradients of one process, the bytes that are modelled, and each time the same bits."""
     for network in networks:
-        count = find_groups(network).num_groups
-        hosts = Hosts(Hosts.even(len(TABLE), count, min(world.size, count)).of, world.size)
+        hosts = hosts_of(network, world)
         if world.rank == 0:
             lead(network, hosts, world)
             world.broadcast((END, ()))
             continue
-        actions = open_other(Model(network), find_groups(network), hosts, world)
-        while (word := world.broadcast())[0] != END:
-            actions[word[0]](*word[1])
+        follow(world, open_other(Model(network), find_groups(network), hosts, world))
 
 
 def lead(network: nn.Module, hosts: Hosts, world: World) -> None:
@@ -63,6 +68,23 @@ def lead(network: nn.Module, hosts: Hosts, world: World) -> None:
     assert_equal(found[0], wanted)
 
 
+def falling(world: World, network: nn.Module) -> None:
+    """The last process is gone in the middle of a pass: nobody waits for it. Each ends with what it found."""
+    hosts = hosts_of(network, world)
+    try:
+        if world.rank == 0:
+            open_first(Model(network), tried(network, stacks.loss), hosts, world)
+            stacks.loss(network)
+        else:
+            actions = dict(open_other(Model(network), find_groups(network), hosts, world))
+            if world.rank == world.size - 1:
+                actions[RUN] = lambda _: os._exit(0)
+            follow(world, actions)
+    except (RuntimeError, LeaderGone):
+        os._exit(0)
+    os._exit(1)
+
+
 def main() -> int:
     meeting, size, children = Path(sys.argv[1]), int(sys.argv[2]), []
     networks = [stacks.network(family) for family in FAMILIES]
@@ -73,8 +95,7 @@ def main() -> int:
             continue
         world = World.join(rank, size, meeting)
         groups(world, networks)
-        world.leave()
-        return 0
+        falling(world, stacks.network(FAMILIES[-1]))
     return max(os.waitpid(child, 0)[1] for child in children)
 
 
