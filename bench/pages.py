@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 RESULTS: Final = Path(__file__).parent / "results"
@@ -164,7 +165,7 @@ def d2ft_step() -> str:
 
 
 def droppeft() -> str:
-    """A step by drop rate, and DropPEFT beside Flower."""
+    """A step by drop rate, DropPEFT beside Flower, and what the configurator comes to, by class of machine."""
     figures = result("droppeft_step")["figures"]
     steps = table_of(
         ["drop rate", "ms a step", "of the time at 0", "of the layers' saved bytes at 0"],
@@ -178,7 +179,33 @@ def droppeft() -> str:
             for rate, step in figures["step_ms"].items()
         ),
     )
-    return f"{steps}\n{_versus('flower_fedavg', 'FedAvg of LoRA')}"
+    return f"{steps}\n{_versus('flower_fedavg', 'FedAvg of LoRA')}\n{_bandit()}"
+
+
+def _bandit() -> str:
+    figures = result("bandit_classes")["figures"]
+    laws = figures["laws"]
+    return table_of(
+        [
+            "class of machine",
+            "seconds of a round at 0",
+            "layers that fit",
+            *(f"rate chosen, gain (1 - p)^{law}" for law in laws),
+        ],
+        (
+            [
+                name,
+                f"{kind['seconds_at_0']:.0f}",
+                f"{kind['most_layers']} of {figures['layers']}",
+                *(_rates(found[name]["rate_by_seed"]) for found in laws.values()),
+            ]
+            for name, kind in figures["classes"].items()
+        ),
+    )
+
+
+def _rates(by_seed: list[float]) -> str:
+    return f"{median(by_seed):.2g} ({min(by_seed):g} to {max(by_seed):g})"
 
 
 def _versus(name: str, what: str) -> str:
