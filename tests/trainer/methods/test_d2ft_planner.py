@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from haversack_trainer.methods.d2ft.cost import FORWARD, FULL, SKIP, Infeasible, Shares
 from haversack_trainer.methods.d2ft.kinds import Solver, Ties
 from haversack_trainer.methods.d2ft.needs import Needs
-from haversack_trainer.methods.d2ft.planner import Planner, idle_after
+from haversack_trainer.methods.d2ft.planner import Planner, Worth, idle_after
 from haversack_trainer.methods.d2ft.site import capacities, place
 
 QUICK = settings(max_examples=40, deadline=None)
@@ -132,6 +132,18 @@ def test_rotating_ties_train_on_all_micro_batches_alike(solver: Solver) -> None:
         per_micro[ties] = sorted((ops == FULL).sum(axis=0).tolist())
     assert 42 <= per_micro[Ties.ROTATE][0] <= per_micro[Ties.ROTATE][-1] <= 44
     assert per_micro[Ties.INDEX] == [0, 0, 72, 72, 72]
+
+
+@given(st.sampled_from(list(Solver)), st.integers(0, 2**31), st.integers(0, 20))
+def test_the_last_bits_of_a_score_decide_nothing(solver: Solver, seed: int, step: int) -> None:
+    """So that a sum over columns and a sum over processes come to the same table."""
+    site = a_site(2, 3, 5, budget=0.6, rho=1 / 3)
+    planner = Planner(site, Needs(), solver, Ties.ROTATE, slots=(2, 1), full_share=0.8)
+    even = np.full((6, 5), 0.1)
+    noise = np.random.default_rng(seed).uniform(-1e-13, 1e-13, (2, 6, 5))
+    table = planner.table(Worth(even, even), idle(site), step)
+    blurred = planner.table(Worth(even + noise[0], even + noise[1]), idle(site), step)
+    assert np.array_equal(table, blurred)
 
 
 def test_the_turns_move_on_from_step_to_step() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from .kinds import Solver, Ties
 from .knapsack import Values
 from .needs import Needs
 from .site import Site
+
+_GRID: Final = 2.0**-30
+"""Sums of a million multiples of it, each about 1, are exact."""
 
 
 class Worth(NamedTuple):
@@ -29,6 +32,11 @@ class Worth(NamedTuple):
     def full(self) -> Values:
         """Of running it in full; running it forward only is worth ``forward``."""
         return self.weight * self.backward + self.forward
+
+    def rounded(self) -> Worth:
+        """To values whose sums do not hang on their order: what is worth the same stays worth the same."""
+        weighted = np.round(self.weight * self.backward / _GRID) * _GRID
+        return Worth(weighted, np.round(self.forward / _GRID) * _GRID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ class Planner:
     def table(self, worth: Worth, idle: NDArray[np.int64], step: int) -> Ops:
         """The operations of a step, ``[K, N]``; ``idle``: the steps since each subnet last ran in full. Raises
         ``Infeasible``."""
-        due = self.needs.due(self.site, idle)
+        due, worth = self.needs.due(self.site, idle), worth.rounded()
         with suppress(Infeasible):
             best = self._solve(worth, self.needs.least(self.site), step)
             if self.needs.hold(self.site, best, due):
