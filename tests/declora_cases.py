@@ -46,7 +46,7 @@ DECLORA_CASES: Final = (
             {"spec.method.decLoRA": {"optimizer": "QuasiGlobal", "mixer": mixer}},
             "optimizer: QuasiGlobal follows",
         )
-        for mixer in ("DeCAF", "FedRot")
+        for mixer in ("DeCAF", "FedRot", "Auto")
     ),
     Case(
         "graph Edges without edges",

@@ -12,8 +12,9 @@ import torch
 from toys import ToyNetwork
 
 from haversack_trainer.contract.robust import Robust
+from haversack_trainer.exchange.base import Gone, Swap
 from haversack_trainer.exchange.codec import Layout
-from haversack_trainer.method import CannotCatchUp
+from haversack_trainer.method import CannotCatchUp, NoConsensus
 from haversack_trainer.methods.declora.kinds import Codec, Graph, Weights
 
 
@@ -49,6 +50,32 @@ def test_declora_s_mean_is_of_those_that_are_left() -> None:
     network.lost.add((0, 2))
     with pytest.raises(CannotCatchUp):
         peers[0].method.consensus(network.history[0], network.fetch)
+
+
+def test_who_alone_misses_one_of_droppeft_s_blobs_does_not_tell_the_run_s_adapter() -> None:
+    """Until what it was averaged into has been averaged anew; then all are equal again."""
+    network, peers = ToyNetwork(), {n: droppeft_peers.Peer(n, dropRate="0") for n in range(3)}
+    droppeft_peers.train(network, peers, range(1))
+    for peer in peers.values():
+        peer.method.local_step(1)
+    closed = network.close(1, {n: peer.method.outgoing() for n, peer in peers.items()})
+
+    def fetch(peer: int) -> bytes:
+        if peer == 2:
+            raise Gone("lost")
+        return network.fetch(closed, peer)
+
+    told = peers[0].method.incoming(Swap(closed, 0, fetch))
+    for n in (1, 2):
+        peers[n].method.incoming(network.swap(closed, n))
+    assert (told["contributors"], told["refused"]) == (2.0, 0.0)
+    with pytest.raises(NoConsensus):
+        peers[0].method.consensus(closed, network.fetch)
+    adapter = peers[1].method.consensus(closed, network.fetch)
+    assert all(torch.equal(t, adapter[n]) for n, t in peers[2].model.trainable_state().items())
+    droppeft_peers.train(network, peers, range(2, 3))
+    peers[0].method.consensus(network.history[-1], network.fetch)
+    assert len(droppeft_peers.digests(peers)) == 1
 
 
 def test_droppeft_s_members_average_without_it_and_stay_equal() -> None:

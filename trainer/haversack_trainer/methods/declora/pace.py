@@ -25,12 +25,12 @@ OPTIMIZER_CHECKS: Final = (
         "momentum: goes with optimizer SGD or QuasiGlobal; remove it or change the optimizer",
     ),
     Check(
-        "self.optimizer != 'QuasiGlobal' || !(self.mixer in ['DeCAF', 'FedRot'])",
+        "self.optimizer != 'QuasiGlobal' || !(self.mixer in ['DeCAF', 'FedRot', 'Auto'])",
         lambda settings: (
             settings.optimizer is not OptimizerKind.QUASI_GLOBAL
-            or settings.mixer not in {MixerKind.DECAF, MixerKind.FEDROT}
+            or settings.mixer not in {MixerKind.DECAF, MixerKind.FEDROT, MixerKind.AUTO}
         ),
-        "optimizer: QuasiGlobal follows each tensor from round to round, but DeCAF and FedRot change coordinates; write "
-        "SGD or change the mixer",
+        "optimizer: QuasiGlobal follows each tensor from round to round, but DeCAF and FedRot change coordinates, and Auto "
+        "may choose DeCAF; write SGD or change the mixer",
     ),
 )

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,13 +35,14 @@ from haversack_trainer.privacy.samples import guard_of
 from haversack_trainer.robust.soundness import tally
 
 from .configurator import Configurator
-from .federation import Contribution, Tensors, aggregate, cohort, num_bytes, renewed
+from .federation import Contribution, aggregate, cohort, num_bytes, renewed
 from .ground import layers_of, parts_of, protected_of
 from .rates import Infeasible, Rates, shape_weights, water_fill
 from .reading import Reader, refused, trials
 from .settings import Configurator as Choice
 from .settings import Reward, Settings, Share
 from .sharing import choose, smoothed
+from .state import Tensors, is_finite, tensors
 from .training import LocalRound, LocalTraining
 from .word import KIND_BYTES, Trial, Word
 
@@ -119,7 +119,7 @@ class DropPeft:
         shared = self._choose((0.0,) * self._parts.num_layers)
         word = Word(self._settings.local_steps, done.num_planned_samples, done.planned, shared)
         after, names = self._read(), self._parts.sent(word)
-        if not _is_finite(after):
+        if not is_finite(after):
             self._install(before)
         state = guard.protected({n: before[n] for n in names}, {n: after[n] for n in names})
         return Contribution(word, state)
@@ -148,7 +148,7 @@ class DropPeft:
         if not done.steps:
             return
         state = self._read()
-        if not _is_finite(state):
+        if not is_finite(state):
             self._install(before)
             return
         memory = float(self._settings.importance_memory)
@@ -167,21 +167,30 @@ class DropPeft:
         """Nothing: local steps begin at the averaged state."""
 
     def incoming(self, swap: Swap) -> dict[str, float]:
-        brought = self._reader.contributions(
-            swap.closed, lambda _, peer: swap.fetch(peer), self._shared
+        closed = swap.closed
+        brought, gone = self._reader.contributions(
+            closed, lambda _, peer: swap.fetch(peer), self._shared
         )
-        self._note(swap.closed)
-        self._take_in(swap.closed, brought)
+        self._note(closed)
+        self._take_in(closed, brought, gone)
+        if gone:
+            # Others may have read it: what it was averaged into is unsure here until it is averaged anew.
+            self._stale |= self._reader.sent(closed)
         return {
             "mean_depth": self._depth,
             "shared_layers": float(len(self._shared_layers)),
             "contributors": float(len(brought)),
             MODELLED: float(sum(num_bytes(each) for each in brought.values())),
-            **tally(refused(swap.closed, brought)),
+            **tally(refused(closed, brought) - gone),
         }
 
-    def _take_in(self, closed: ClosedRound, brought: Mapping[int, Contribution]) -> None:
-        weighting, robust = self._settings.weighting, self._reader.rule(closed, brought)
+    def _take_in(
+        self,
+        closed: ClosedRound,
+        brought: Mapping[int, Contribution],
+        gone: frozenset[int] = frozenset(),
+    ) -> None:
+        weighting, robust = self._settings.weighting, self._reader.rule(closed, brought, gone)
         self._shared = aggregate(self._shared, brought, self._parts, weighting, robust)
         self._stale -= renewed(brought, self._parts, robust)
         self._members = tuple(sorted((*closed.members, *closed.missed)))
@@ -233,7 +242,7 @@ class DropPeft:
             raise NoConsensus(
                 f"this peer waits for {len(self._stale)} tensors that it missed before round {closed.round}"
             )
-        return _tensors(self._shared)
+        return tensors(self._shared)
 
     def _new_configurator(self) -> Configurator | None:
         """None where it is off. Raises ``Unsuited`` for a drop rate that cannot be had."""
@@ -264,14 +273,14 @@ class DropPeft:
         return {name: tensor.numpy() for name, tensor in self._model.trainable_state().items()}
 
     def _install(self, state: Mapping[str, Any]) -> None:
-        self._model.load_trainable_state(_tensors(state))
+        self._model.load_trainable_state(tensors(state))
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "members": list(self._members),
             "pulls": self._configurator.state() if self._configurator else [],
             # Where nothing is personal, the shared state is the model's own.
-            "shared": _tensors(self._shared) if self._has_own else None,
+            "shared": tensors(self._shared) if self._has_own else None,
             "importance": None if self._importance is None else list(self._importance),
             "share": None if self._share is None else sorted(self._share),
             SPENT: self._guard.state() if self._guard else None,
@@ -289,11 +298,3 @@ class DropPeft:
         if self._guard is not None:
             self._guard.load(state.get(SPENT))
         self._mine = None
-
-
-def _is_finite(state: Tensors) -> bool:
-    return all(np.isfinite(values).all() for values in state.values())
-
-
-def _tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(values) for name, values in state.items()}

@@ -39,10 +39,16 @@ class Reader:
 
     def contributions(
         self, closed: ClosedRound, fetch: Fetch, like: State
-    ) -> dict[int, Contribution]:
-        """The tensors that were sent, of the shapes of ``like``; what is gone counts as not sent. Raises
+    ) -> tuple[dict[int, Contribution], frozenset[int]]:
+        """The tensors that were sent, of the shapes of ``like``, and whose are gone: they count as not sent. Raises
         ``ExchangeError``."""
-        return self._sound(closed, _without_gone(fetch), like)
+        gone: set[int] = set()
+        return self._sound(closed, _without_gone(fetch, gone), like), frozenset(gone)
+
+    def sent(self, closed: ClosedRound) -> frozenset[str]:
+        """Tensors that a round's payloads hold, by the log alone."""
+        words = (_word(payload, self.parts) for payload in closed.payloads)
+        return frozenset(name for word in words if word for name in self.parts.sent(word))
 
     def _sound(self, closed: ClosedRound, fetch: _Offer, like: State) -> dict[int, Contribution]:
         read = {
@@ -52,11 +58,16 @@ class Reader:
         sound = sound_among({peer: each.state for peer, each in brought.items()}, self.spread)
         return {peer: each for peer, each in brought.items() if peer in sound}
 
-    def rule(self, closed: ClosedRound, brought: Mapping[int, Contribution]) -> Robust | None:
+    def rule(
+        self,
+        closed: ClosedRound,
+        brought: Mapping[int, Contribution],
+        gone: frozenset[int] = frozenset(),
+    ) -> Robust | None:
         """For what a round has ``brought``."""
         if self.robust is None:
             return None
-        return self.robust.without(len(refused(closed, brought)))
+        return self.robust.without(len(refused(closed, brought) - gone))
 
     def last_sent(
         self, history: list[ClosedRound], fetch: Fetch, like: State
@@ -101,14 +112,15 @@ def refused(closed: ClosedRound, brought: Mapping[int, Contribution]) -> set[int
     return {payload.peer for payload in closed.payloads if payload.body} - brought.keys()
 
 
-def _without_gone(fetch: Fetch) -> _Offer:
-    """None for a blob that is gone."""
+def _without_gone(fetch: Fetch, gone: set[int]) -> _Offer:
+    """None for a blob that is gone; whose it was is added to ``gone``."""
 
     def offer(closed: ClosedRound, peer: int) -> bytes | None:
         try:
             return fetch(closed, peer)
         except Gone as error:
             _logger.warning("going on without it: %s", error)
+            gone.add(peer)
             return None
 
     return offer
