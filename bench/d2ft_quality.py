@@ -20,6 +20,8 @@ from bench.together import FULL, LORA, TASKS, Scale, Stage, Task
 ADAPTERS: Final[Mapping[str, Mapping[str, Any]]] = {"lora": LORA, "all weights": FULL}
 EVERYTHING: Final = "all in full"
 SAME_WORK: Final = "all in full, three steps in five"
+RHO: Final = {"lora": 1 / 2, "all weights": 1 / 3}
+"""What forward only costs of full, as modelled."""
 MICRO_BATCHES: Final = 5
 BATCH_SIZE: Final = 20
 EVALUATIONS: Final = 5
@@ -80,7 +82,7 @@ class Case:
         settings = settings_of(arm, task.learning_rate, self.steps)
         stage = Stage.of(scale, self.seed, task=task)
         found = stage.run_as_set(arm.method, settings, is_pooled=True)
-        kept = ("loss", "accuracy", "cpu_seconds", "last_metrics")
+        kept = ("loss", "accuracy", "cpu_seconds")
         return {"seed": self.seed, "rounds": rounds, **{name: found[name] for name in kept}}
 
 
@@ -90,15 +92,18 @@ def task_of(name: str, adapter: str) -> Task:
     return replace(usual, adapter=ADAPTERS[adapter], learning_rate=f"{rate:g}")
 
 
-def compute_share(run: Mapping[str, Any], steps: int) -> float:
-    """Of full steps' modelled work, scoring included; by the last step's table."""
-    told = run["last_metrics"]
-    if "compute_share" not in told:
-        return float(run["rounds"] / steps)
-    return float(told["compute_share"] + told["scoring_share"])
+def compute_share(arm: Arm, adapter: str) -> float:
+    """Of full steps' modelled work, without scoring."""
+    if arm.method == "DecLoRA":
+        return arm.steps_percent / 100
+    if (kinds := arm.settings.get("slots")) is None:
+        share = float(arm.settings["budget"])
+    else:
+        share = (kinds["full"] + RHO[adapter] * kinds["forwardOnly"]) / MICRO_BATCHES
+    return share + (1 - share) * arm.warm_up_percent / 100
 
 
-def summary(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+def summary(found: Mapping[str, Sequence[Mapping[str, Any]]], adapter: str) -> dict[str, Any]:
     """The last figures by arm, and their distance from full steps, seed by seed."""
 
     def last(run: Mapping[str, Any], name: str) -> float:
@@ -109,13 +114,12 @@ def summary(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     for arm, runs in found.items():
         accuracies = [last(run, "accuracy") for run in runs]
         points = [100 * (a - b) for a, b in zip(accuracies, usual, strict=True)]
-        shares = [compute_share(run, found[EVERYTHING][0]["rounds"]) for run in runs]
         rows[arm] = {
             "accuracy_percent": spread([100 * accuracy for accuracy in accuracies]),
             "loss": spread([last(run, "loss") for run in runs], 4),
             "points_against_full": spread(points),
             "mean_points_against_full": round(fmean(points), 2),
-            "compute_share": round(fmean(shares), 3),
+            "compute_share": round(compute_share(ARMS[arm], adapter), 3),
         }
     return rows
 
@@ -142,7 +146,7 @@ def main() -> None:
             print(adapter, case.arm, case.seed, run["accuracy"][run["rounds"]], flush=True)
         figures[adapter] = {
             "learning_rate": task_of(chosen.task, adapter).learning_rate,
-            "summary": summary(found),
+            "summary": summary(found, adapter),
             "arms": {name: asdict(ARMS[name]) for name in chosen.arms},
             "runs": found,
         }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench import pages
+from bench.droppeft_page import droppeft
 
 ROOT: Final = Path(__file__).parents[1]
 BEGIN: Final = "<!-- measured: written by `python -m bench.measured` from bench/results -->\n"
@@ -161,8 +162,8 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "README.md": table,
     "docs/methods/choosing.md": pages.methods,
     "docs/methods/declora.md": pages.declora_quality,
-    "docs/methods/d2ft.md": pages.d2ft_step,
-    "docs/methods/droppeft.md": pages.droppeft,
+    "docs/methods/d2ft.md": pages.d2ft,
+    "docs/methods/droppeft.md": droppeft,
     "docs/methods/flexdemo.md": pages.flexdemo_wan,
     "docs/methods/spsa.md": pages.spsa_log,
 }

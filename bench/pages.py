@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
 RESULTS: Final = Path(__file__).parent / "results"
@@ -122,24 +121,65 @@ def _sooner(seconds: float | None, usual: float) -> str:
 
 def declora_quality() -> str:
     """Dec-LoRA's options on the same data, and Dec-LoRA beside NVFlare."""
-    summary = result("declora_quality")["figures"]["summary"]
-    options = table_of(
-        ["arm", "held-out accuracy", "held-out loss", "loss against ring", "bytes against ring"],
+    tables = [
+        _options("digits", result("declora_quality_digits")["figures"]),
+        _options("docstrings, AdamW", result("declora_quality")["figures"]),
+        versus("nvflare_ring", "LoRA on a ring"),
+    ]
+    return "\n".join(tables)
+
+
+def _options(task: str, figures: Mapping[str, Any]) -> str:
+    """Medians over the seeds."""
+    steps = f"{figures['rounds']} rounds of {figures['local_steps']} steps"
+    return table_of(
+        [
+            f"{task}, {steps}",
+            "held-out accuracy",
+            "points against pooled",
+            "held-out loss",
+            "against ring",
+            "bytes against ring",
+        ],
         (
             [
                 arm,
                 f"{row['accuracy_percent']['median']:.1f} %",
+                f"{row['accuracy_against_pooled_points']['median']:+.1f}",
                 f"{row['loss']['median']:.3f}",
                 f"{row['loss_against_ring_percent']['median']:+.2f} %",
                 f"{row['bytes_against_ring']:.2f}",
             ]
-            for arm, row in summary.items()
+            for arm, row in figures["summary"].items()
         ),
     )
-    return f"{options}\n{_versus('nvflare_ring', 'LoRA on a ring')}"
 
 
-def d2ft_step() -> str:
+def d2ft() -> str:
+    """A step in slices, and what skipping costs in quality."""
+    return f"{_d2ft_step()}\n{_d2ft_quality()}"
+
+
+def _d2ft_quality() -> str:
+    """Means over the seeds, against full steps."""
+    figures = result("d2ft_quality")["figures"]
+    return table_of(
+        ["trained", "operations", "of the work", "held-out accuracy", "points against all in full"],
+        (
+            [
+                training,
+                arm,
+                f"{row['compute_share']:.2f}",
+                f"{row['accuracy_percent']['median']:.1f} %",
+                f"{row['mean_points_against_full']:+.1f}",
+            ]
+            for training in ("lora", "all weights")
+            for arm, row in figures.get(training, {"summary": {}})["summary"].items()
+        ),
+    )
+
+
+def _d2ft_step() -> str:
     """Time and kept bytes of a step in slices, against everything in full."""
     figures = result("d2ft_step")["figures"]
     return table_of(
@@ -164,51 +204,7 @@ def d2ft_step() -> str:
     )
 
 
-def droppeft() -> str:
-    """A step by drop rate, DropPEFT beside Flower, and what the configurator comes to, by class of machine."""
-    figures = result("droppeft_step")["figures"]
-    steps = table_of(
-        ["drop rate", "ms a step", "of the time at 0", "of the layers' saved bytes at 0"],
-        (
-            [
-                rate,
-                f"{step['median']:.0f}",
-                f"{figures['of_the_time'][rate]['median']:.2f}",
-                f"{figures['saved'][rate]['of_the_layers_part']:.2f}",
-            ]
-            for rate, step in figures["step_ms"].items()
-        ),
-    )
-    return f"{steps}\n{_versus('flower_fedavg', 'FedAvg of LoRA')}\n{_bandit()}"
-
-
-def _bandit() -> str:
-    figures = result("bandit_classes")["figures"]
-    laws = figures["laws"]
-    return table_of(
-        [
-            "class of machine",
-            "seconds of a round at 0",
-            "layers that fit",
-            *(f"rate chosen, gain (1 - p)^{law}" for law in laws),
-        ],
-        (
-            [
-                name,
-                f"{kind['seconds_at_0']:.0f}",
-                f"{kind['most_layers']} of {figures['layers']}",
-                *(_rates(found[name]["rate_by_seed"]) for found in laws.values()),
-            ]
-            for name, kind in figures["classes"].items()
-        ),
-    )
-
-
-def _rates(by_seed: list[float]) -> str:
-    return f"{median(by_seed):.2g} ({min(by_seed):g} to {max(by_seed):g})"
-
-
-def _versus(name: str, what: str) -> str:
+def versus(name: str, what: str) -> str:
     """Ours and another framework on the same task."""
     return table_of(
         [
