@@ -241,4 +241,4 @@ _WHEN = {"observedGeneration": 1, "lastTransitionTime": "2026-09-01T08:00:00Z", 
 def test_explain_teaches(crds: ControlPlane) -> None:
     told = crds.kubectl("explain", "ftj.spec.pools.peers")
     assert "Fewest peers of this pool to run with." in told
-    assert "Dec-LoRA: K local AdamW steps" in crds.kubectl("explain", "ftj.spec.method.decLoRA")
+    assert "Dec-LoRA: K local steps" in crds.kubectl("explain", "ftj.spec.method.decLoRA")
