@@ -14,14 +14,13 @@ from statistics import fmean
 from typing import Any, Final
 
 from bench.abreast import abreast
+from bench.d2ft_step import RHO
 from bench.figures import spread, write
 from bench.together import FULL, LORA, TASKS, Scale, Stage, Task
 
 ADAPTERS: Final[Mapping[str, Mapping[str, Any]]] = {"lora": LORA, "all weights": FULL}
 EVERYTHING: Final = "all in full"
 SAME_WORK: Final = "all in full, three steps in five"
-RHO: Final = {"lora": 1 / 2, "all weights": 1 / 3}
-"""What forward only costs of full, as modelled."""
 MICRO_BATCHES: Final = 5
 BATCH_SIZE: Final = 20
 EVALUATIONS: Final = 5

@@ -7,13 +7,12 @@ that fine-tuning has something to start from. That takes a minute or two, once; 
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from bench.kept import kept
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,19 +57,11 @@ def write(path: Path) -> None:
 
 def folder() -> Path:
     """The transformer in Hugging Face layout, trained at the first call."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "haversack-bench"
-    cache.mkdir(parents=True, exist_ok=True)
-    done = cache / NAME
-    with (cache / f"{NAME}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            partial = cache / f"{NAME}.partial"
-            _trained().vit.save_pretrained(partial)
-            partial.rename(done)
-    return done
+    return kept(NAME, _train)
 
 
-def _trained() -> Any:
+def _train(folder: Path) -> None:
+    """Write it to ``folder``."""
     import torch
     from transformers import ViTConfig, ViTForImageClassification
 
@@ -93,7 +84,7 @@ def _trained() -> Any:
         if (step + 1) % (steps // 4) == 0:
             right = float((output.logits.argmax(1) == turns).float().mean())
             print(f"turns told apart after {step + 1} of {steps} steps: {100 * right:.0f} %")
-    return model
+    model.vit.save_pretrained(folder)
 
 
 if __name__ == "__main__":

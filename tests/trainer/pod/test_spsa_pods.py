@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import run_harness
-from command_pods import Pods, exit_code
+from command_pods import Pods, exit_code, pods_of
 
 from haversack_trainer.contract.exits import ExitCode
 from haversack_trainer.main.replay import Order, replay
@@ -18,22 +16,17 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture
 def job(tmp_path: Path) -> Iterator[Pods]:
-    model = run_harness.a_model(tmp_path / "model")
-    data = run_harness.a_data_file(tmp_path / "train.jsonl")
     settings = {"sharding": "ZeRO3", "directions": 2, "learningRate": "0.01", "momentum": "0.5"}
-    sections: dict[str, Any] = {
-        "numPeers": 2,
-        "minPeers": 2,
-        "gangTimeoutSeconds": 200,
-        "training": {"rounds": 3, "batchSize": 5},
-        "checkpoint": {"periodRounds": 2},
-    }
-    spec = run_harness.a_job(model, data, tmp_path / "store", "SPSA", settings, **sections)
-    pods = Pods(tmp_path, spec.model_dump(mode="json", by_alias=True))
-    yield pods
-    for process in pods.started:
-        process.kill()
-        process.wait()
+    with pods_of(
+        tmp_path,
+        "SPSA",
+        settings,
+        numPeers=2,
+        minPeers=2,
+        training={"rounds": 3, "batchSize": 5},
+        checkpoint={"periodRounds": 2},
+    ) as pods:
+        yield pods
 
 
 def test_pods_of_other_sizes_agree_and_their_log_is_the_adapter(job: Pods, tmp_path: Path) -> None:

@@ -57,8 +57,8 @@ class Check:
 
 
 LEARNS: Final = Check(
-    "double(self.learningRate) > 0.0",
-    lambda settings: float(settings.learning_rate) > 0,
+    "!has(self.learningRate) || double(self.learningRate) > 0.0",
+    lambda settings: settings.learning_rate is None or float(settings.learning_rate) > 0,
     "learningRate: nothing is learned at 0; write more than 0",
 )
 

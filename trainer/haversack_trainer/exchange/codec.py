@@ -24,6 +24,11 @@ _F32: Final = np.dtype("<f4")
 State = Mapping[str, NDArray[np.float32]]
 
 
+def is_finite(state: State) -> bool:
+    """No value is infinite or NaN."""
+    return all(np.isfinite(values).all() for values in state.values())
+
+
 class CodecError(ValueError):
     """Bytes that are not a state of this layout."""
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from haversack_trainer.contract.membership import Ending
 from haversack_trainer.contract.privacy import DeltaPrivacy
+from haversack_trainer.exchange.codec import is_finite
 from haversack_trainer.exchange.log import ClosedRound
 
 from .account import Budget, Rounds, Use
@@ -71,8 +70,7 @@ class Guard:
     def protected(self, before: State, after: State) -> dict[str, Any]:
         """What may be published; see ``deltas.protected``. Steps that were blurred each have nothing to hide."""
         if self._privacy.is_of_samples:
-            is_finite = all(np.isfinite(values).all() for values in after.values())
-            return dict(after if is_finite else before)
+            return dict(after if is_finite(after) else before)
         return protected(before, after, self._privacy, self._entropy)
 
     def rests(self, round: int) -> None:

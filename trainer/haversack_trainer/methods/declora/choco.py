@@ -14,14 +14,13 @@ decide alike: an edge that is new opens once both of its ends have sent a state.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 
-from haversack_trainer.exchange.base import ExchangeError, Gone
+from haversack_trainer.exchange.base import ExchangeError
 from haversack_trainer.exchange.codec import MAGIC, Layout, State
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.exchange.quantised import QuantisedLayout
@@ -31,7 +30,6 @@ from .kinds import Codec
 from .settings import Settings
 from .wire import Packed, Taken, Unusable, Whole, Wire, readable, usable
 
-_logger: Final = logging.getLogger(__name__)
 MAX_CHAIN: Final = 15
 """Messages that build on a state. Who starts without a copy reads as many of each peer."""
 GAINS: Final = {8: 0.9, 4: 0.6}
@@ -74,7 +72,8 @@ class Quantised:
         near = tuple(neighbours)
         known = self._copies
         open_ = [j for j in near if j in known or (kinds[j] <= 0 and kinds[me] <= 0)]
-        blobs = {me: self._sent} | _at_hand(closed, open_, fetch)
+        brought, _ = readable(open_, lambda peer: fetch(closed, peer))
+        blobs = {me: self._sent} | brought
         self._copies, refused = readable(
             blobs, lambda peer: self._decoded(blobs[peer], kinds[peer], known.get(peer), peer)
         )
@@ -123,17 +122,6 @@ class Quantised:
         if copy is None:
             raise Unusable(f"peer {peer} published a change of a state that nobody has seen")
         return {name: copy[name] + values for name, values in change.items()}
-
-
-def _at_hand(closed: ClosedRound, peers: Iterable[int], fetch: Fetch) -> dict[int, bytes]:
-    """The blobs of ``peers``, without those that are gone."""
-    blobs: dict[int, bytes] = {}
-    for peer in peers:
-        try:
-            blobs[peer] = fetch(closed, peer)
-        except Gone as error:
-            _logger.warning("going on without it: %s", error)
-    return blobs
 
 
 def wire_of(settings: Settings, peer: int, seed: int, layout: Layout) -> Wire:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 EDGE_PERCENT: Final = 50
 DEGREE: Final = 4
-
-
 MOMENTUM: Final = 0.9
 
 
@@ -19,17 +18,18 @@ class OptimizerKind(StrEnum):
     QUASI_GLOBAL = "QuasiGlobal"
 
 
-LEARNING_RATES: Final = {
-    OptimizerKind.ADAMW: 0.001,
-    OptimizerKind.SGD: 0.1,
-    OptimizerKind.QUASI_GLOBAL: 0.1,
-}
+class Pace(NamedTuple):
+    """Of an optimizer, where the job does not say."""
+
+    learning_rate: float
+    max_grad_norm: int
 
 
-MAX_GRAD_NORMS: Final = {
-    OptimizerKind.ADAMW: 1,
-    OptimizerKind.SGD: 10,
-    OptimizerKind.QUASI_GLOBAL: 10,
+_OF_SGD: Final = Pace(0.1, 10)
+PACES: Final[Mapping[OptimizerKind, Pace]] = {
+    OptimizerKind.ADAMW: Pace(0.001, 1),
+    OptimizerKind.SGD: _OF_SGD,
+    OptimizerKind.QUASI_GLOBAL: _OF_SGD,
 }
 
 

@@ -17,13 +17,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from haversack_trainer.contract.report import MODELLED
 from haversack_trainer.exchange.base import Outgoing, Swap
-from haversack_trainer.exchange.codec import Layout, State
+from haversack_trainer.exchange.codec import Layout, State, is_finite
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.exchange.topology import Topology
 from haversack_trainer.method import (
@@ -33,6 +31,7 @@ from haversack_trainer.method import (
     Fetch,
     StepResult,
     Trainee,
+    tensors_of,
 )
 from haversack_trainer.privacy.guard import Guard
 from haversack_trainer.privacy.samples import guard_of
@@ -94,7 +93,7 @@ class DecLora:
         before = self._read()
         result = self._training.run(round, self._frozen(round))
         self._state = self._read()
-        self._valid = all(np.isfinite(values).all() for values in self._state.values())
+        self._valid = is_finite(self._state)
         if not self._valid:
             self._adopt(before)
             self._training.restart()
@@ -199,7 +198,7 @@ class DecLora:
             self._learn(self._words(rounds[-1]), rounds[-1].round, 0.0)
 
     def consensus(self, closed: ClosedRound, fetch: Fetch) -> dict[str, Tensor]:
-        return _tensors(self._mean_of(closed, fetch))
+        return tensors_of(self._mean_of(closed, fetch))
 
     def _mean_of(self, closed: ClosedRound, fetch: Fetch) -> Mixed:
         said = self._words(closed)
@@ -226,7 +225,7 @@ class DecLora:
 
     def _adopt(self, state: State) -> None:
         self._state = dict(state)
-        self._model.load_trainable_state(_tensors(state))
+        self._model.load_trainable_state(tensors_of(state))
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -243,7 +242,3 @@ class DecLora:
             self._guard.load(state.get(SPENT))
         self._intake.load(state["push"])
         self._wire.forget()
-
-
-def _tensors(state: State) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(values) for name, values in state.items()}

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from haversack_trainer.contract.base import Check
+from haversack_trainer.contract.base import LEARNS, Check
 
 from .kinds import MixerKind, OptimizerKind
 
 OPTIMIZER_CHECKS: Final = (
-    Check(
-        "!has(self.learningRate) || double(self.learningRate) > 0.0",
-        lambda settings: settings.learning_rate is None or float(settings.learning_rate) > 0,
-        "learningRate: nothing is learned at 0; write more than 0",
-    ),
+    LEARNS,
     Check(
         "!has(self.momentum) || double(self.momentum) < 1.0",
         lambda settings: settings.momentum is None or float(settings.momentum) < 1,

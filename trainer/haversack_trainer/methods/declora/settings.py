@@ -19,9 +19,8 @@ from .edges import fault_of_edges
 from .kinds import (
     DEGREE,
     EDGE_PERCENT,
-    LEARNING_RATES,
-    MAX_GRAD_NORMS,
     MOMENTUM,
+    PACES,
     Codec,
     Graph,
     MixerKind,
@@ -113,7 +112,7 @@ class Settings(MethodSettings):
     learning_rate: Decimal | None = Field(
         default=None,
         description="The optimizer's. Default "
-        f"{LEARNING_RATES[OptimizerKind.ADAMW]} with AdamW, {LEARNING_RATES[OptimizerKind.SGD]} otherwise.",
+        f"{PACES[OptimizerKind.ADAMW].learning_rate} with AdamW, {PACES[OptimizerKind.SGD].learning_rate} otherwise.",
     )
     momentum: Decimal | None = Field(
         default=None,
@@ -124,7 +123,7 @@ class Settings(MethodSettings):
     max_grad_norm: Decimal | None = Field(
         default=None,
         description="Gradients are clipped to this norm; 0 turns it off. Low, it makes peers pull alike however well they "
-        f"fit. Default {MAX_GRAD_NORMS[OptimizerKind.ADAMW]} with AdamW, {MAX_GRAD_NORMS[OptimizerKind.SGD]} otherwise.",
+        f"fit. Default {PACES[OptimizerKind.ADAMW].max_grad_norm} with AdamW, {PACES[OptimizerKind.SGD].max_grad_norm} otherwise.",
     )
     graph: Graph = Field(
         default=Graph.RING,
@@ -221,13 +220,13 @@ class Settings(MethodSettings):
     @property
     def rate(self) -> float:
         """The learning rate, given or usual."""
-        return float(self.learning_rate or LEARNING_RATES[self.optimizer])
+        return float(self.learning_rate or PACES[self.optimizer].learning_rate)
 
     @property
     def norm_limit(self) -> float:
         """Longest gradient that is left as it is; 0 for any."""
         if self.max_grad_norm is None:
-            return MAX_GRAD_NORMS[self.optimizer]
+            return PACES[self.optimizer].max_grad_norm
         return float(self.max_grad_norm)
 
     @property

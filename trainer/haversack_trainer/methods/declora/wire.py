@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from haversack_trainer.exchange.base import (
     Evicted,
@@ -20,6 +20,7 @@ from haversack_trainer.exchange.codec import CodecError, Layout, State
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.method import CannotCatchUp, Fetch
 
+_Read = TypeVar("_Read")
 _logger = logging.getLogger(__name__)
 
 
@@ -100,21 +101,20 @@ class Whole:
 
 
 def readable(
-    peers: Iterable[int], read: Callable[[int], State]
-) -> tuple[dict[int, State], frozenset[int]]:
-    """The states that can be read, and whose cannot. Those that are gone are neither: it is as if their peers had not
-    published."""
-    states: dict[int, State] = {}
+    peers: Iterable[int], read: Callable[[int], _Read]
+) -> tuple[dict[int, _Read], frozenset[int]]:
+    """What can be read, and whose cannot. What is gone is neither: it is as if its peer had not published."""
+    found: dict[int, _Read] = {}
     refused = set()
     for peer in peers:
         try:
-            states[peer] = read(peer)
+            found[peer] = read(peer)
         except Unusable as error:
             _logger.warning("%s", error)
             refused.add(peer)
         except Gone as error:
             _logger.warning("going on without it: %s", error)
-    return states, frozenset(refused)
+    return found, frozenset(refused)
 
 
 def arrivals(

@@ -21,8 +21,9 @@ from haversack_trainer.exchange.codec import State
 from haversack_trainer.robust.rules import average
 
 from .settings import Weighting
-from .state import Tensors
 from .word import Word
+
+Tensors = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 from haversack_trainer.blocks import LayerExecutor
 from haversack_trainer.contract.report import MODELLED
 from haversack_trainer.exchange.base import Outgoing, Swap
-from haversack_trainer.exchange.codec import Layout
+from haversack_trainer.exchange.codec import Layout, is_finite
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.method import (
     SPENT,
@@ -29,20 +29,20 @@ from haversack_trainer.method import (
     NoConsensus,
     StepResult,
     Unsuited,
+    tensors_of,
 )
 from haversack_trainer.privacy.guard import Guard
 from haversack_trainer.privacy.samples import guard_of
 from haversack_trainer.robust.soundness import tally
 
 from .configurator import Configurator
-from .federation import Contribution, aggregate, cohort, num_bytes, renewed
+from .federation import Contribution, Tensors, aggregate, cohort, num_bytes, renewed
 from .ground import layers_of, parts_of, protected_of
 from .rates import Infeasible, Rates, shape_weights, water_fill
 from .reading import Reader, refused, trials
 from .settings import Configurator as Choice
 from .settings import Reward, Settings, Share
 from .sharing import choose, smoothed
-from .state import Tensors, is_finite, tensors
 from .training import LocalRound, LocalTraining
 from .word import KIND_BYTES, Trial, Word
 
@@ -242,7 +242,7 @@ class DropPeft:
             raise NoConsensus(
                 f"this peer waits for {len(self._stale)} tensors that it missed before round {closed.round}"
             )
-        return tensors(self._shared)
+        return tensors_of(self._shared)
 
     def _new_configurator(self) -> Configurator | None:
         """None where it is off. Raises ``Unsuited`` for a drop rate that cannot be had."""
@@ -273,14 +273,14 @@ class DropPeft:
         return {name: tensor.numpy() for name, tensor in self._model.trainable_state().items()}
 
     def _install(self, state: Mapping[str, Any]) -> None:
-        self._model.load_trainable_state(tensors(state))
+        self._model.load_trainable_state(tensors_of(state))
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "members": list(self._members),
             "pulls": self._configurator.state() if self._configurator else [],
             # Where nothing is personal, the shared state is the model's own.
-            "shared": tensors(self._shared) if self._has_own else None,
+            "shared": tensors_of(self._shared) if self._has_own else None,
             "importance": None if self._importance is None else list(self._importance),
             "share": None if self._share is None else sorted(self._share),
             SPENT: self._guard.state() if self._guard else None,

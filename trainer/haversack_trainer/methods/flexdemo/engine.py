@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from haversack_trainer.exchange.codec import CodecError, Layout
-from haversack_trainer.method import Trainee, Unsuited
+from haversack_trainer.method import Trainee, Unsuited, tensors_of
 
 from .optimizer import FlexDemoOptimizer
 from .options import Options
@@ -203,10 +203,9 @@ def encoded(optimizer: FlexDemoOptimizer) -> bytes:
 def decoded(optimizer: FlexDemoOptimizer, data: bytes) -> dict[str, Tensor]:
     """Inverse of ``encoded``. Raises ``PayloadError``."""
     try:
-        state = layout_of(optimizer).decode(data)
+        return tensors_of(layout_of(optimizer).decode(data))
     except CodecError as error:
         raise PayloadError(str(error)) from error
-    return {name: torch.from_numpy(values) for name, values in state.items()}
 
 
 def _arrays(state: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
