@@ -9,13 +9,14 @@ import subprocess
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 
 from binaries import free_port, need_tool
 from loopback_pki import Authority, KeyPair
+from waiting import wait_for
 
 
 class ControlPlaneError(Exception):
@@ -86,9 +87,9 @@ class AdminClient:
     def apply(self, manifests: str) -> str:
         """Server-side apply of YAML documents; new resource types are usable afterwards."""
         told = self.kubectl("apply", "--server-side", "-f", "-", stdin=manifests)
-        definitions = [line.split()[0] for line in told.splitlines() if line.startswith("custom")]
-        if definitions:
-            self.kubectl("wait", "--for=condition=Established", "--timeout=30s", *definitions)
+        for line in told.splitlines():
+            if line.startswith("customresourcedefinition"):
+                wait_for(partial(self._established, line.split()[0].partition("/")[2]))
         return told
 
     def kubeconfig(self, user: str = "admin", *groups: str) -> Path:
@@ -106,6 +107,12 @@ class AdminClient:
             raise ControlPlaneError(f"no token for {namespace}/{name}: {answer.message}")
         token = answer.body["status"]["token"]
         return self._write_kubeconfig(f"{namespace}-{name}", {"token": token})
+
+    def _established(self, definition: str) -> bool:
+        """Asked here, because ``kubectl wait`` fails on a status that has no conditions yet."""
+        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{definition}"
+        conditions = self.request("GET", path).body.get("status", {}).get("conditions") or ()
+        return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:

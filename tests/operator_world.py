@@ -4,15 +4,13 @@ scheduler and kubelet."""
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from admin_client import AdminClient, Answer
+from waiting import wait_for
 
-T = TypeVar("T")
-WAIT_SECONDS: Final = 30.0
 JSON_PATCH: Final = "application/merge-patch+json"
 RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 
@@ -29,17 +27,6 @@ PATHS: Final = {
     "FineTuneJob": "/apis/haversack.dev/v1alpha1/namespaces/{namespace}/finetunejobs",
     "FineTunePlan": "/apis/haversack.dev/v1alpha1/namespaces/{namespace}/finetuneplans",
 }
-
-
-def wait_for(what: Callable[[], T | None], seconds: float = WAIT_SECONDS) -> T:
-    """The first value that is not None or False."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = what()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"nothing for {seconds} s"
-        time.sleep(0.1)
 
 
 @dataclass(frozen=True)

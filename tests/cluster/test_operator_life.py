@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from job_cases import BASE
-from operator_world import World, wait_for
+from operator_world import World
+from waiting import wait_for
 
 pytestmark = pytest.mark.cluster
 PEERS = ("one--cpu-0-0", "one--cpu-1-0")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from job_cases import BASE
 from operator_process import OperatorProcess
-from operator_world import World, wait_for
+from operator_world import World
+from waiting import wait_for
 
 from haversack_trainer.contract.environment import GROUP_PORTS, PROCESSES
 from haversack_trainer.contract.jobfile import JobFile

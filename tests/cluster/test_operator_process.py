@@ -12,7 +12,8 @@ import pytest
 from control_plane import ControlPlane
 from job_cases import BASE
 from operator_process import OperatorProcess, operating
-from operator_world import World, wait_for
+from operator_world import World
+from waiting import wait_for
 
 from haversack_operator.main import parse_options
 

@@ -19,7 +19,8 @@ from chart import (
 from control_plane import ControlPlane, running
 from job_cases import BASE
 from operator_process import operating
-from operator_world import World, wait_for
+from operator_world import World
+from waiting import wait_for
 
 pytestmark = pytest.mark.cluster
 

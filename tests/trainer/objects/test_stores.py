@@ -130,6 +130,19 @@ def test_no_update_is_lost_when_all_swap(store: Store) -> None:
     assert store.get("count")[0] == b"12"
 
 
+def test_a_folder_may_come_and_go_under_its_writers(store: Store) -> None:
+    """Stores over a file system remove a folder with its last object, whoever is about to write."""
+
+    def write_and_delete(number: int) -> None:
+        for _ in range(40):
+            store.put(f"shared/folder/{number}", b"value")
+            store.delete(f"shared/folder/{number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write_and_delete, range(8)))
+    assert list(store.list("shared/")) == []
+
+
 @pytest.mark.parametrize("data", [b"small", BIG], ids=["one part", "many parts"])
 def test_a_file_goes_there_and_back(store: Store, tmp_path: Path, data: bytes) -> None:
     source, target = tmp_path / "source", tmp_path / "new" / "target"

@@ -22,6 +22,8 @@ _BUSY_CODES: Final = {
     "SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "Throttling",
     "ThrottlingException", "RequestLimitExceeded", "OperationAborted", "RequestTimeTooSkewed",
     "ConditionalRequestConflict",
+    # versitygw, when another client's delete takes the folder away that was just made.
+    "ExistingObjectIsDirectory",
 }  # fmt: skip
 _BUSY_STATUS: Final = {408, 429, 500, 502, 503, 504}
 _AWAY: Final = (
@@ -125,6 +127,13 @@ def _refused(error: boto.ClientError, site: Site, _key: str) -> str:
     )
 
 
+def _folder(_: boto.ClientError, site: Site, key: str) -> str:
+    return (
+        f"{key} cannot be written in bucket {site.bucket} at {site}: a folder has that name, or other "
+        "clients keep removing the folder it is in; choose another prefix in storage.uri"
+    )
+
+
 def _region(error: boto.ClientError, site: Site, _key: str) -> str:
     headers: dict[str, Any] = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     told = headers.get("x-amz-bucket-region") or error.response.get("Error", {}).get("Region")
@@ -150,6 +159,7 @@ _TABLE: Final[tuple[tuple[str, type[StoreError], _Sentence], ...]] = (
         _refused,
     ),
     ("AccessDenied AllAccessDisabled InvalidToken ExpiredToken 401 403", StoreError, _refused),
+    ("ExistingObjectIsDirectory", StoreError, _folder),
     ("PermanentRedirect AuthorizationHeaderMalformed 301", StoreError, _region),
     ("IllegalLocationConstraintException", StoreError, _region),
     ("QuotaExceeded XMinioStorageFull InsufficientStorage 507", StoreError, _full),
