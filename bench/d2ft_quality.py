@@ -24,6 +24,7 @@ SAME_WORK: Final = "all in full, three steps in five"
 MICRO_BATCHES: Final = 5
 BATCH_SIZE: Final = 20
 EVALUATIONS: Final = 5
+RESCALED: Final = {"rescale": "TrainInverse"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,14 @@ ARMS: Final[Mapping[str, Arm]] = {
     SAME_WORK: Arm("DecLoRA", steps_percent=60),
     "3, 0, 2": Arm("D2FT", slots(3, 0)),
     "3, 0, 2, a tenth in full first": Arm("D2FT", slots(3, 0), warm_up_percent=10),
+    "3, 0, 2, rescaled": Arm("D2FT", {**slots(3, 0), **RESCALED}),
     "3, 1, 1": Arm("D2FT", slots(3, 1)),
     "2, 1, 2": Arm("D2FT", slots(2, 1)),
     "most valuable, first and last layer never skipped": Arm(
         "D2FT", {"budget": "0.6", "protect": "FirstAndLast", "devices": [1]}
     ),
     "most valuable, budget 0.6": Arm("D2FT", {"budget": "0.6"}),
+    "most valuable, budget 0.6, rescaled": Arm("D2FT", {"budget": "0.6", **RESCALED}),
     "most valuable, one budget for all groups": Arm("D2FT", {"budget": "0.6", "devices": [1]}),
 }
 

@@ -12,9 +12,9 @@ import torch
 from stacks import NUM_LAYERS, gradients, same
 from torch import Tensor, nn
 
-from haversack_trainer.blocks import BlocksError, GroupExecutor, GroupOps, Op, find_groups
+from haversack_trainer.blocks import BlocksError, GroupExecutor, GroupOps, Mode, Op, find_groups
 from haversack_trainer.blocks.cuts import Runs
-from haversack_trainer.blocks.linear import features
+from haversack_trainer.blocks.linear import base_of, features
 
 FULL, FORWARD, SKIP = Op.FULL, Op.FORWARD, Op.SKIP
 
@@ -131,6 +131,22 @@ def test_skipping_every_group_of_a_layer_skips_it_but_for_biases() -> None:
         stacks.loss(model)
     hook.remove()
     assert seen == [True]
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_what_groups_add_counts_as_often_as_told_and_a_bias_once(mode: Mode) -> None:
+    model = stacks.network("gpt2")
+    run = GroupExecutor(find_groups(model), mode)
+    last, found = run.groups.parts[0][0].module, []
+    bias = base_of(last).bias
+    nn.init.normal_(bias)
+    seen: list[Tensor] = []
+    last.register_forward_hook(lambda _, args, out: seen.append(out))
+    for scales in (None, [2.0, 1.0, 1.0]):
+        with torch.no_grad(), run.under(ops(run, FULL), scales):
+            stacks.loss(model)
+        found.append(seen[-1])
+    torch.testing.assert_close(found[1] - bias, 2 * (found[0] - bias))
 
 
 def test_cells_are_counted_once_however_often_they_are_computed(family: str) -> None:

@@ -23,6 +23,7 @@ from haversack_trainer.blocks import (
 from haversack_trainer.model.nf4 import Nf4Linear
 
 FULL, FORWARD, SKIP = Op.FULL, Op.FORWARD, Op.SKIP
+SCALES = (1.5, 0.75, 2.0)
 
 
 def tables(groups: Groups) -> list[GroupOps]:
@@ -51,10 +52,11 @@ def assert_close(left: dict[str, Tensor | None], right: dict[str, Tensor | None]
 def assert_modes_agree(model: nn.Module) -> None:
     groups = find_groups(model)
     masks, slices = GroupExecutor(groups), GroupExecutor(groups, Mode.SLICED)
-    for table in tables(groups):
-        with masks.under(table):
+    (mixed, other) = tables(groups)
+    for table, scales in ((mixed, None), (other, None), (mixed, SCALES)):
+        with masks.under(table, scales):
             expected = gradients(model)
-        with slices.under(table):
+        with slices.under(table, scales):
             found = gradients(model)
         assert_close(found, expected)
     assert slices.executed == masks.executed

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import stacks
 import torch
 from d2ft_peers import Peer, gradients, settings_of, train
 from grouped_toys import GroupedToy, MixingAttention, PieceBatches
@@ -78,11 +79,12 @@ def test_the_gradient_is_the_mean_over_the_samples_however_they_are_passed() -> 
         torch.testing.assert_close(gradient, found[1][1][name], atol=1e-6, rtol=1e-4)
 
 
-def test_slices_learn_what_masks_do() -> None:
+@pytest.mark.parametrize("rescale", ["None", "TrainInverse"])
+def test_slices_learn_what_masks_do(rescale: str) -> None:
     found = []
     for mode in ("Sliced", "Emulate"):
         model = GroupedToy()
-        scheduled = gradients(model, PieceBatches(), mode=mode)
+        scheduled = gradients(model, PieceBatches(), mode=mode, rescale=rescale)
         found.append((scheduled.accumulate(0)[0], grads(model)))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
     for name, gradient in found[0][1].items():
@@ -144,6 +146,23 @@ def test_reweighted_gradients_are_divided_by_what_ran_in_full() -> None:
         assert gradient is not None
         factor = 1.0 if name.startswith("head") else 5 / 2
         torch.testing.assert_close(found[True][name], gradient * factor)
+
+
+@pytest.mark.parametrize("mode", ["Sliced", "Emulate"])
+def test_rescaling_changes_what_is_skipped_from_and_nothing_else(mode: str) -> None:
+    slots: dict[str, Any] = {"solver": "Slots", "slots": {"full": 2, "forward_only": 1}}
+    warm, scarce, judged = [], [], []
+    for rescale in ("None", "TrainInverse"):
+        model, batches = GroupedToy(), PieceBatches()
+        scheduled = gradients(model, batches, mode=mode, rescale=rescale, warm_up_steps=1, **slots)
+        scheduled.accumulate(0)
+        warm.append(copy.deepcopy(grads(model)))
+        scarce.append(scheduled.accumulate(1)[0])
+        model.train(mode=False)
+        judged.append(float(model.loss(batches.pieces(0, 1)[0].batches[0]).detach()))
+    assert stacks.same(*warm), "all in full, bit by bit"
+    assert judged[0] == judged[1]
+    assert scarce[0] != scarce[1]
 
 
 def test_everything_runs_until_it_is_warm() -> None:

@@ -32,6 +32,7 @@ def test_each_group_is_a_device_with_three_fifths_of_its_work(paper: Settings) -
     assert set(site.capacities) == {3 * site.costs.full}
     assert planner.needs.least(site).max() == SKIP
     assert planner.needs.min_active == planner.needs.max_idle_steps == 0
+    assert paper.rescale == "None"
 
 
 def test_scores_are_those_of_the_whole_data_before_training(paper: Settings) -> None:

@@ -8,7 +8,14 @@ from d2ft_tables import RHOS, a_planner, a_site, drawn, flat, idle, rhos
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haversack_trainer.methods.d2ft.cost import FORWARD, FULL, SKIP, Infeasible, Shares
+from haversack_trainer.methods.d2ft.cost import (
+    FORWARD,
+    FULL,
+    SKIP,
+    Infeasible,
+    Shares,
+    inverse_shares,
+)
 from haversack_trainer.methods.d2ft.kinds import Solver, Ties
 from haversack_trainer.methods.d2ft.needs import Needs
 from haversack_trainer.methods.d2ft.planner import Planner, Worth, idle_after
@@ -226,3 +233,22 @@ def test_forward_only_is_chosen_where_it_is_worth_its_cost() -> None:
     site = a_site(1, 1, 2, budget=0.5, rho=0.5)
     worth = flat(site)._replace(backward=np.full((1, 2), 0.1))
     assert a_planner(site).table(worth, idle(site), 0).tolist() == [[FORWARD, FORWARD]]
+
+
+@QUICK
+@given(st.integers(0, 999), st.integers(1, 4), st.sampled_from([(), (1,), (1, 2)]))
+def test_rescaled_groups_add_on_average_what_all_do(
+    seed: int, groups: int, ops_that_run: tuple[int, ...]
+) -> None:
+    """Over the ways in which the operations of a layer may fall on its groups."""
+    chosen = np.random.default_rng(seed).choice([SKIP, *ops_that_run], (2, groups, 3))
+    turned = [
+        np.roll(chosen, turn, axis=1).reshape(-1, 3).astype(np.int8) for turn in range(groups)
+    ]
+    counts = [
+        (ops.reshape(2, groups, 3) != SKIP) * inverse_shares(ops, 2).T[:, None] for ops in turned
+    ]
+    runs = (chosen != SKIP).any(axis=1, keepdims=True)
+    np.testing.assert_allclose(np.mean(counts, axis=0), np.broadcast_to(runs, chosen.shape))
+    everything = np.full((2 * groups, 3), FULL, np.int8)
+    assert (inverse_shares(everything, 2) == 1).all()

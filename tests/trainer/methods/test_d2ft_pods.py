@@ -43,7 +43,7 @@ def pod(size: int, model: GroupedToy | None = None, **settings: Any) -> Iterator
     [
         (2, SLOTS),
         (3, {"forward_score": "Fisher", "refresh_steps": 2, **SLOTS}),
-        (4, {"backward_score": "Gate", "warm_up_steps": 2, "reweight": True, **SLOTS}),
+        (4, {"backward_score": "Gate", "rescale": "TrainInverse", "reweight": True, **SLOTS}),
         (3, {"devices": [3, 2, 1]}),
     ],
     ids=str,

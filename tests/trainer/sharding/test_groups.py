@@ -19,7 +19,7 @@ from stacks import NUM_LAYERS
 from thread_pod import Model, Pod, assert_equal, pod, tried
 from torch import Tensor, nn
 
-from haversack_trainer.blocks import BlocksError, GroupOps, Op, find_groups
+from haversack_trainer.blocks import BlocksError, GroupOps, Op, Scales, find_groups
 from haversack_trainer.blocks.routes import Hosts, num_transfers
 from haversack_trainer.blocks.scores import fisher, gated
 
@@ -30,6 +30,8 @@ TABLES: tuple[GroupOps, ...] = (
     [[FULL] * 4] * 3,
 )
 """All three operations in one layer, layers without one of them, a layer of nothing."""
+SCALES = ((1.5, 2.0, 0.75), None, (1.0, 1.25, 1.0))
+"""Of each table's layers."""
 SHAPE = (2, 8, 16)
 """Of the hidden state that ``stacks.loss`` sends through the layers."""
 
@@ -47,12 +49,14 @@ def gradients(model: Model, run: Callable[[], Tensor]) -> dict[str, Tensor | Non
     return {"loss": loss.detach(), **found}
 
 
-def of_one(network: nn.Module, table: GroupOps) -> dict[str, Tensor | None]:
+def of_one(
+    network: nn.Module, table: GroupOps, scales: Scales | None = None
+) -> dict[str, Tensor | None]:
     """By slices in one process."""
     executor = tried(network, stacks.loss)
 
     def run() -> Tensor:
-        with executor.under(table):
+        with executor.under(table, scales):
             loss = stacks.loss(network)
             loss.backward()  # type: ignore[no-untyped-call]
         return loss
@@ -60,9 +64,9 @@ def of_one(network: nn.Module, table: GroupOps) -> dict[str, Tensor | None]:
     return gradients(Model(network), run)
 
 
-def of_several(pod: Pod, table: GroupOps) -> dict[str, Tensor | None]:
+def of_several(pod: Pod, table: GroupOps, scales: Scales | None = None) -> dict[str, Tensor | None]:
     def run() -> Tensor:
-        with pod.first.step(), pod.first.under(table):
+        with pod.first.step(), pod.first.under(table, scales):
             loss = stacks.loss(pod.models[0].network)
             loss.backward()  # type: ignore[no-untyped-call]
         return loss
@@ -95,10 +99,10 @@ def test_values_and_gradients_are_one_processs(family: str, size: int, everythin
     network = a_network(family, everything=everything)
     num_groups = find_groups(network).num_groups
     with pod(network, stacks.loss, hosts_of(num_groups, size)) as spread:
-        for table in tables(num_groups):
-            found = of_several(spread, table)
-            assert_equal(found, of_one(network, table))
-        assert stacks.same(of_several(spread, table), found), "the same order of adding"
+        for table, scales in zip(tables(num_groups), SCALES, strict=True):
+            found = of_several(spread, table, scales)
+            assert_equal(found, of_one(network, table, scales))
+        assert stacks.same(of_several(spread, table, scales), found), "the same order of adding"
         assert sum(spread.first.executed.values()) == 4 * NUM_LAYERS * num_groups
 
 

@@ -3,7 +3,7 @@
 from .cuts import Part
 from .errors import BlocksError
 from .executor import LayerExecutor
-from .group_executor import GroupExecutor, GroupOps, Mode
+from .group_executor import GroupExecutor, GroupOps, Mode, Scales
 from .groups import Groups, find_groups
 from .layers import Layers, find_layers
 from .projections import Projections, find_projections
@@ -21,6 +21,7 @@ __all__ = [
     "OpTable",
     "Part",
     "Projections",
+    "Scales",
     "find_groups",
     "find_layers",
     "find_projections",

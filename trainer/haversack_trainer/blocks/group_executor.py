@@ -22,6 +22,8 @@ from .table import Op
 
 GroupOps = Sequence[Sequence[Op]]
 """``[layer][group]``: what ``OpTable.groups`` gives for a micro-batch."""
+Scales = Sequence[float]
+"""``[layer]``: how often what its groups add counts; the bias of a last linear map is no group's and counts once."""
 
 
 class Mode(StrEnum):
@@ -59,9 +61,10 @@ class GroupExecutor:
         return found
 
     @contextmanager
-    def under(self, ops: GroupOps) -> Iterator[None]:
-        """Forward and backward passes in here obey ``ops``; a model that does not train ignores them."""
-        with self.under_samples([ops]):
+    def under(self, ops: GroupOps, scales: Scales | None = None) -> Iterator[None]:
+        """Forward and backward passes in here obey ``ops``, and what a layer's groups add counts ``scales[layer]``
+        times; a model that does not train ignores both."""
+        with self.under_samples([ops], scales):
             yield
 
     @property
@@ -80,7 +83,9 @@ class GroupExecutor:
             yield Scoring(gates.scores, partial(fisher, self.groups))
 
     @contextmanager
-    def under_samples(self, samples: Sequence[GroupOps]) -> Iterator[None]:
+    def under_samples(
+        self, samples: Sequence[GroupOps], scales: Scales | None = None
+    ) -> Iterator[None]:
         """The same with ``ops`` for each sample of the batch, which cannot be sliced."""
         if not samples or any(self._shape_differs(ops) for ops in samples):
             count = len(self.groups)
@@ -97,14 +102,16 @@ class GroupExecutor:
                 of_layer = [ops[layer] for ops in samples]
                 counted = self._counted(module, of_layer)
                 stack.enter_context(replaced(module, forward=counted))
-                for part, forward in self._patches(layer, of_layer):
+                scale = 1.0 if scales is None else scales[layer]
+                for part, forward in self._patches(layer, of_layer, scale):
                     stack.enter_context(replaced(part, forward=forward))
             yield
 
-    def _patches(self, layer: int, samples: Sequence[Sequence[Op]]) -> list[Patch]:
+    def _patches(self, layer: int, samples: Sequence[Sequence[Op]], scale: float) -> list[Patch]:
         if self._sliced:
-            return [patch for part in self._sliced[layer] for patch in part.patches(samples[0])]
-        masks = Masks.of(samples)
+            sliced = self._sliced[layer]
+            return [patch for part in sliced for patch in part.patches(samples[0], scale)]
+        masks = Masks.of(samples, scale)
         return [(part.module, masked(part, masks)) for part in self.groups.parts[layer]]
 
     def _shape_differs(self, ops: GroupOps) -> bool:

@@ -25,22 +25,22 @@ from .table import Op
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Masks:
-    """Of one part of a layer; ``[n, g]`` of 0 and 1, n samples or 1 for all of them."""
+    """Of one part of a layer; ``[n, g]`` of 0 and what a running group counts, n samples or 1 for all of them."""
 
     full: Tensor
     kept: Tensor
     """Groups that count in the value: in full or forward only."""
 
     @classmethod
-    def of(cls, samples: Sequence[Sequence[Op]]) -> Masks:
-        """``samples[sample][group]``."""
-        full = [[float(op is Op.FULL) for op in ops] for ops in samples]
-        kept = [[float(op is not Op.SKIP) for op in ops] for ops in samples]
+    def of(cls, samples: Sequence[Sequence[Op]], scale: float = 1.0) -> Masks:
+        """``samples[sample][group]``; what runs counts ``scale`` times."""
+        full = [[scale * (op is Op.FULL) for op in ops] for ops in samples]
+        kept = [[scale * (op is not Op.SKIP) for op in ops] for ops in samples]
         return cls(torch.tensor(full), torch.tensor(kept))
 
     @property
-    def all_full(self) -> bool:
-        return bool(self.full.all())
+    def changes_nothing(self) -> bool:
+        return bool((self.full == 1).all())
 
 
 def masked(part: Part, masks: Masks) -> Callable[..., Any]:
@@ -50,7 +50,7 @@ def masked(part: Part, masks: Masks) -> Callable[..., Any]:
     draws = any(isinstance(m, nn.Dropout) and m.p > 0 for m in part.module.modules())
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        if masks.all_full or not part.module.training:
+        if masks.changes_nothing or not part.module.training:
             return original(*args, **kwargs)
         if torch.equal(masks.full, masks.kept):
             return original(*scale(part, args, masks.full), **kwargs)

@@ -105,26 +105,28 @@ class SlicedPart:
         """The attributes that tell the core how many heads it has."""
         return self._counts
 
-    def run(self, ops: Sequence[Op], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    def run(
+        self, ops: Sequence[Op], scale: float, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Tensor:
         """What the groups, by ``ops``, add to the hidden state: the core's value after the last linear map."""
         with ExitStack() as stack:
-            for module, forward in self.patches(ops):
+            for module, forward in self.patches(ops, scale):
                 stack.enter_context(replaced(module, forward=forward))
             value = first_of(self._core(*args, **kwargs))
             return value if self._is_inside else self._part.module(value)
 
-    def patches(self, ops: Sequence[Op]) -> list[Patch]:
-        """For one micro-batch; none where every group runs in full."""
+    def patches(self, ops: Sequence[Op], scale: float = 1.0) -> list[Patch]:
+        """For one micro-batch, what runs counting ``scale`` times; none where that changes nothing."""
         groups = [[g for g, op in enumerate(ops) if op is kind] for kind in (Op.FULL, Op.FORWARD)]
-        if len(groups[0]) == len(ops):
+        if len(groups[0]) == len(ops) and scale == 1.0:
             return []
-        full, forward = (self._slice(some) for some in groups)
+        full, forward = (self._slice(some, scale) for some in groups)
         found = [(self._core, self._run(full, forward))]
         if not self._is_inside:
             found.append((self._part.module, self._apart(full, forward)))
         return found
 
-    def _slice(self, groups: Sequence[int]) -> _Slice:
+    def _slice(self, groups: Sequence[int], scale: float = 1.0) -> _Slice:
         part = self._part
         outputs = [
             part.outputs(rows, shape[1], groups)
@@ -133,7 +135,7 @@ class SlicedPart:
         ]
         columns = part.columns(groups)
         width = sum(run.stop - run.start for run in columns)
-        return _Slice(tuple(groups), outputs, columns, width)
+        return _Slice(tuple(groups), outputs, columns, width, scale)
 
     def _run(self, full: _Slice, forward: _Slice) -> Callable[..., Any]:
         original = self._core.forward
@@ -167,11 +169,11 @@ class SlicedPart:
                 whole: Tensor = original(hidden)
                 return whole
             (trained, *frozen) = torch.split(hidden, [full.width, forward.width], -1)
-            value = narrow(module, trained, inputs=full.columns)
+            value = full.after(module, trained)
             if not forward.groups:
                 return value
             with torch.no_grad():
-                beside = narrow(module, frozen[0], inputs=forward.columns, with_bias=False)
+                beside = forward.after(module, frozen[0], with_bias=False)
             return value + beside
 
         return run
@@ -187,7 +189,7 @@ class SlicedPart:
                 stack.enter_context(replaced(rows.module, forward=narrower))
             if self._is_inside:
                 last = self._part.module
-                narrower = partial(narrow, last, inputs=chosen.columns, with_bias=with_bias)
+                narrower = partial(chosen.after, last, with_bias=with_bias)
                 stack.enter_context(replaced(last, forward=narrower))
             yield
 
@@ -242,6 +244,13 @@ class _Slice:
     columns: Pick
     width: int
     """How many columns."""
+    scale: float
+    """How often what they add counts."""
+
+    def after(self, last: nn.Module, hidden: Tensor, *, with_bias: bool = True) -> Tensor:
+        """What they add: the last linear map of what they give, ``hidden [..., width]``."""
+        scaled = hidden if self.scale == 1.0 else hidden * self.scale
+        return narrow(last, scaled, inputs=self.columns, with_bias=with_bias)
 
 
 def first_of(output: Any) -> Tensor:

@@ -22,9 +22,9 @@ class SlicedExperts:
     def __init__(self, part: Part) -> None:
         self._part = part
 
-    def patches(self, ops: Sequence[Op]) -> list[Patch]:
-        """For one micro-batch; none where every group runs in full."""
-        if all(op is Op.FULL for op in ops):
+    def patches(self, ops: Sequence[Op], scale: float = 1.0) -> list[Patch]:
+        """For one micro-batch, what runs counting ``scale`` times; none where that changes nothing."""
+        if scale == 1.0 and all(op is Op.FULL for op in ops):
             return []
         module = self._part.module
         original = module.forward
@@ -32,8 +32,9 @@ class SlicedExperts:
         def forward(*args: Any, **kwargs: Any) -> Any:
             if not module.training:
                 return original(*args, **kwargs)
-            called = routed(self._part, args)
-            value = torch.zeros_like(called[0])
+            hidden, index, weights = routed(self._part, args)
+            called = hidden, index, weights * scale
+            value = torch.zeros_like(hidden)
             if Op.FULL in ops:
                 value = self._run(original, called, [op is Op.FULL for op in ops])
             if Op.FORWARD in ops:

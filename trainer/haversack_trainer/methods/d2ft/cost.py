@@ -91,6 +91,14 @@ def imbalance(loads: Sequence[float], speeds: Sequence[float]) -> float:
     return float(seconds.max()) / mean - 1 if mean else 0.0
 
 
+def inverse_shares(ops: Ops, num_layers: int) -> NDArray[np.float64]:
+    """``[micro-batch, layer]``: by what the layer's output keeps its mean while some of its groups are skipped; 1 where
+    all are."""
+    by_layer = ops.reshape(num_layers, -1, ops.shape[1])
+    running = (by_layer != SKIP).sum(axis=1).T
+    return np.where(running, by_layer.shape[1] / np.maximum(running, 1), 1.0)
+
+
 def op_table(ops: Ops, num_layers: int) -> OpTable:
     """For the executor."""
     cells = ops.reshape(num_layers, -1, ops.shape[1])

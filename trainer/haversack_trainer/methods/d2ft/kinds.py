@@ -38,6 +38,11 @@ class Sharding(StrEnum):
     GROUPS = "Groups"
 
 
+class Rescale(StrEnum):
+    NONE = "None"
+    TRAIN_INVERSE = "TrainInverse"
+
+
 class Mode(StrEnum):
     """Named as in ``blocks``, which imports torch."""
 

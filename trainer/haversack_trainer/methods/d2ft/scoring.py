@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
-from haversack_trainer.blocks import GroupOps, Groups, Op
+from haversack_trainer.blocks import GroupOps, Groups, Op, Scales
 from haversack_trainer.blocks.scores import Scoring, gated, magnitude
 from haversack_trainer.data.batches import Piece
 from haversack_trainer.method import LayeredTrainee
@@ -34,8 +34,8 @@ class Runner(Protocol):
     def num_bytes(self) -> int:
         """Of tensors that went from process to process so far."""
 
-    def under(self, ops: GroupOps, /) -> AbstractContextManager[None]:
-        """Passes in here obey ``ops``."""
+    def under(self, ops: GroupOps, scales: Scales | None = None, /) -> AbstractContextManager[None]:
+        """Passes in here obey ``ops``, and what a layer's groups add counts ``scales[layer]`` times."""
 
     def step(self) -> AbstractContextManager[None]:
         """Afterwards what is trained has the gradients of the passes in here."""

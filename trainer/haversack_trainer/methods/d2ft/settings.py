@@ -11,7 +11,7 @@ from haversack_trainer.contract.base import Check, Decimal, Frozen, is_share
 from haversack_trainer.contract.cards import MethodSettings
 from haversack_trainer.methods.declora.settings import Settings as Gossip
 
-from .kinds import BackwardScore, ForwardScore, Mode, Protect, Sharding, Solver, Ties
+from .kinds import BackwardScore, ForwardScore, Mode, Protect, Rescale, Sharding, Solver, Ties
 
 BUDGET: Final = "0.6"
 FULL_SHARE: Final = "0.8"
@@ -204,6 +204,11 @@ class Settings(MethodSettings):
         ge=0,
         le=1_000_000,
         description="Steps at the run's start in which everything runs in full.",
+    )
+    rescale: Rescale = Field(
+        default=Rescale.NONE,
+        description="TrainInverse divides what a layer's groups add by the share of them that run, in full or forward "
+        "only, on this micro-batch.",
     )
     reweight: bool = Field(
         default=False,

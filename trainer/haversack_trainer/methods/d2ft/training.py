@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from haversack_trainer.blocks import Scales
 from haversack_trainer.data.batches import Piece
 from haversack_trainer.method import LayeredTrainee, PiecewiseBatches
 
-from .cost import FULL, Ops, Shares, op_table
+from .cost import FULL, Ops, Shares, inverse_shares, op_table
+from .kinds import Rescale
 from .knapsack import Values
 from .planner import Planner, Worth, idle_after
 from .scores import ScoreMemory, normalised
@@ -109,16 +111,23 @@ class Scheduled:
             self._memories[kind].learn(found, seen, piece.records)
 
     def _run(self, ops: Ops, pieces: Sequence[Piece]) -> tuple[float, int]:
-        table, total = op_table(ops, self._site.num_layers), 0.0
+        table, scales, total = op_table(ops, self._site.num_layers), self._scales(ops), 0.0
         num_samples = sum(len(piece.records) for piece in pieces)
         executor = self._scorer.executor
         with executor.step():
             for number, piece in enumerate(pieces):
                 share = len(piece.records) / num_samples
-                with executor.under(table.groups(number)), self._listening(share) as told:
+                under = executor.under(table.groups(number), scales[number])
+                with under, self._listening(share) as told:
                     total += self._pass(piece, num_samples)
                 self._learn(told, ops[:, number] == FULL, piece)
         return total, num_samples
+
+    def _scales(self, ops: Ops) -> list[Scales | None]:
+        """Of each micro-batch."""
+        if self._settings.rescale is Rescale.NONE:
+            return [None] * ops.shape[1]
+        return list(inverse_shares(ops, self._site.num_layers).tolist())
 
     def _pass(self, piece: Piece, num_samples: int) -> float:
         total = 0.0

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from haversack_trainer.blocks import GroupOps, Groups, Op
+from haversack_trainer.blocks import GroupOps, Groups, Op, Scales
 from haversack_trainer.blocks.executor import hidden_of
 from haversack_trainer.blocks.narrow import narrow
 from haversack_trainer.blocks.patch import replaced
@@ -33,7 +33,7 @@ class FirstProcess:
         self.groups, self.executed = groups, Counter[Op]()
         self._shared, self._masters = shared, masters
         self._network, self._world, self._wires = shared.network, shared.world, shared.wires
-        self._ops: GroupOps | None = None
+        self._asked: tuple[GroupOps, Scales | None] | None = None
         self._gates: Gates | None = None
         self._course: Course
         shared.network.register_forward_pre_hook(self._begin)
@@ -54,13 +54,14 @@ class FirstProcess:
         return self._wires.num_bytes
 
     @contextmanager
-    def under(self, ops: GroupOps) -> Iterator[None]:
-        """Passes in here obey ``ops``; a model that does not train ignores them."""
-        self._ops = ops
+    def under(self, ops: GroupOps, scales: Scales | None = None) -> Iterator[None]:
+        """Passes in here obey ``ops``, and what a layer's groups add counts ``scales[layer]`` times; a model that does
+        not train ignores both."""
+        self._asked = ops, scales
         try:
             yield
         finally:
-            self._ops = None
+            self._asked = None
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -96,11 +97,12 @@ class FirstProcess:
         """A pass through the network: every process is told of it."""
         self._masters.push()
         self._wires.settle()
-        everything = [[Op.FULL] * self.groups.num_groups] * len(self.groups)
-        ops = everything if self._ops is None or not network.training else self._ops
+        everything = [[Op.FULL] * self.groups.num_groups] * len(self.groups), None
+        ops, scales = everything if self._asked is None or not network.training else self._asked
         backward = network.training and torch.is_grad_enabled()
         asked = Pass(
             ops=tuple(map(tuple, ops)),
+            scales=(1.0,) * len(self.groups) if scales is None else tuple(scales),
             training=network.training,
             backward=backward,
             gated=self._gates is not None,
@@ -146,9 +148,10 @@ class FirstProcess:
         """What a module of a part does for the groups that are here."""
 
         def run(*args: Any, **kwargs: Any) -> Any:
-            ops = self._shared.ops(self._course.asked, place[0])
+            asked = self._course.asked
+            ops, scale = self._shared.ops(asked, place[0]), asked.scales[place[0]]
             with replaced(module, forward=original):
-                patches = self._shared.kept[place].patches(ops)
+                patches = self._shared.kept[place].patches(ops, scale)
                 forward = next((each for patched, each in patches if patched is module), original)
                 return forward(*args, **kwargs)
 

@@ -110,4 +110,5 @@ class _Work:
             self.hidden[layer, part] = hidden.requires_grad_()
         sliced = self.shared.kept[layer, part]
         with torch.set_grad_enabled(is_in_full):
-            self.added[layer, part] = sliced.run(self._ops(layer), (hidden, *args), kwargs)
+            scale = self.asked.scales[layer]
+            self.added[layer, part] = sliced.run(self._ops(layer), scale, (hidden, *args), kwargs)

@@ -27,6 +27,8 @@ class Pass:
 
     ops: tuple[tuple[Op, ...], ...]
     """``[layer][group]``: a column of the step's table."""
+    scales: tuple[float, ...]
+    """``[layer]``: how often what its groups add counts."""
     training: bool
     backward: bool
     gated: bool
