@@ -7,8 +7,8 @@ paper's Algorithm 1 (normal deviates from a seeded generator, in place, fp32). A
 what LoRA reaches; its step counts as four forwards.
 
 SPSA on one machine, MeZO and AdamW first try each learning rate for a while; the one whose training loss ends
-lowest is taken, by all numbers of machines the same. No arm is ever ahead of another by more than one
-evaluation, and all of it is kept in ``--state``: call it again and it goes on.
+lowest is taken, by all numbers of machines the same, and three times of it by several machines again, whose mean scatters less. Arms go
+on side by side until the minutes are over; all of it is kept in ``--state``: call it again and it goes on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +27,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from bench import prompted, smollm
+from bench.abreast import abreast
 from bench.figures import write
 from bench.learners import AdamW, Learner, Machines, Mezo, Setting
 
@@ -34,7 +37,16 @@ from haversack_trainer.data import Samples
 from haversack_trainer.evaluate import evaluate
 from haversack_trainer.model import FineTuned, load_model
 
-NUM_MACHINES: Final = (1, 4, 16)
+ARMS: Final = {
+    "SPSA x 1": 1,
+    "SPSA x 4": 1,
+    "SPSA x 16": 1,
+    "SPSA x 4, rate x 3": 3,
+    "SPSA x 16, rate x 3": 3,
+    "MeZO": 1,
+    "AdamW": 1,
+}
+"""And by what the kind's best rate is multiplied."""
 RATES: Final = {
     "SPSA": ("0.0003", "0.001", "0.003", "0.01"),
     "MeZO": ("0.0003", "0.001", "0.003", "0.01"),
@@ -48,12 +60,12 @@ EVALUATION_BATCH: Final = 64
 
 
 def learner(name: str, rate: str, setting: Setting) -> Learner:
-    """An arm by its name: ``MeZO``, ``AdamW`` or ``SPSA x <machines>``."""
+    """An arm by its name: ``MeZO``, ``AdamW`` or ``SPSA x <machines>`` and whatever comes after a comma."""
     if name == "MeZO":
         return Mezo(setting, float(rate))
     if name == "AdamW":
         return AdamW(setting, float(rate))
-    return Machines(setting, rate, int(name.rpartition(" ")[2]))
+    return Machines(setting, rate, int(name.partition(",")[0].rpartition(" ")[2]))
 
 
 class Story:
@@ -149,21 +161,8 @@ class Bench:
         means = {rate: np.mean(p[-1]["training_losses"]) for rate, p in ends.items()}
         return min(means, key=lambda rate: means[rate] if np.isfinite(means[rate]) else np.inf)
 
-    def plan(self) -> Iterator[tuple[str, str, str]]:
-        """Arm, learner and rate of what is to be done next, for ever."""
-        for kind, rates in RATES.items():
-            name = "SPSA x 1" if kind == "SPSA" else kind
-            for rate in rates:
-                while len(self.story.points(_trial(kind, rate))) <= TRIAL:
-                    yield _trial(kind, rate), name, rate
-        arms = [f"SPSA x {count}" for count in NUM_MACHINES] + ["MeZO", "AdamW"]
-        while True:
-            arm = min(arms, key=lambda name: len(self.story.points(name)))
-            yield arm, arm, str(self.best_rate(arm.partition(" ")[0]))
-
     def figures(self) -> dict[str, Any]:
         trials = [_trial(kind, rate) for kind, rates in RATES.items() for rate in rates]
-        arms = [f"SPSA x {count}" for count in NUM_MACHINES] + ["MeZO", "AdamW"]
         return {
             "device": _device(),
             "parameters_trained": sum(p.numel() for _, p in self.model.trainables()),
@@ -172,7 +171,7 @@ class Bench:
             "num_held_out": len(self.held_out),
             "rates": {kind: self.best_rate(kind) for kind in RATES},
             "trials": {arm: self.story.points(arm) for arm in trials},
-            "arms": {arm: self.story.points(arm) for arm in arms},
+            "arms": {arm: self.story.points(arm) for arm in ARMS},
         }
 
 
@@ -184,21 +183,78 @@ def _device() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An arm, and how far it goes."""
+
+    arm: str
+    name: str
+    rate: str
+    batch_size: int
+    state: Path
+    end: float
+    """By ``time.time``: not begun after it is a further evaluation."""
+    evaluations: int | None = None
+
+    def run(self) -> None:
+        bench = Bench(smollm.folder(), prompted.samples(), self.batch_size, self.state)
+        while time.time() < self.end:
+            if (
+                self.evaluations is not None
+                and len(bench.story.points(self.arm)) > self.evaluations
+            ):
+                return
+            bench.advance(self.arm, self.name, self.rate)
+
+
+def trials(batch_size: int, state: Path, end: float) -> list[Case]:
+    return [
+        Case(
+            _trial(kind, rate),
+            "SPSA x 1" if kind == "SPSA" else kind,
+            rate,
+            batch_size,
+            state,
+            end,
+            TRIAL,
+        )
+        for kind, rates in RATES.items()
+        for rate in rates
+    ]
+
+
+def arms(bench: Bench, state: Path, end: float) -> list[Case]:
+    """None as long as a rate is still to be tried."""
+    found = []
+    for arm, factor in ARMS.items():
+        rate = bench.best_rate(arm.partition(" ")[0])
+        if rate is None:
+            return []
+        chosen = str(Decimal(rate) * factor)
+        found.append(Case(arm, arm, chosen, bench.setting.batch_size, state, end))
+    return found
+
+
+def carry_out(cases: Sequence[Case], num_processes: int) -> None:
+    for case, _ in abreast(Case.run, cases, num_processes):
+        print(f"{case.arm} at {case.rate}: done", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0, help="stop after this long")
     parser.add_argument("--batch-size", type=int, default=16, help="texts in a forward pass")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda if there is one")
     parser.add_argument("--state", type=Path, default=Path("build/spsa_learning"))
+    parser.add_argument("--processes", type=int, default=len(ARMS), help="so many arms at a time")
     asked = parser.parse_args()
     if asked.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    end = time.monotonic() + 60 * asked.minutes
+    end = time.time() + 60 * asked.minutes
+    carry_out(trials(asked.batch_size, asked.state, end), asked.processes)
     bench = Bench(smollm.folder(), prompted.samples(), asked.batch_size, asked.state)
-    for arm, name, rate in bench.plan():
-        bench.advance(arm, name, rate)
-        if time.monotonic() > end:
-            break
+    # All are to have the same time.
+    carry_out(arms(bench, asked.state, end), len(ARMS))
     write("spsa_learning", bench.figures(), "_cuda" if torch.cuda.is_available() else "")
 
 

@@ -1,8 +1,10 @@
 """Peak memory and time of a step; beside them it prints what the method's card tells placement to expect.
 
 Each case is a process of its own: on CUDA its peak is what the card had to give (allocator and context), on a
-CPU the process's largest resident set. Models are MiniLM with its real weights, and Llamas of usual shapes
-with random ones: memory and time do not ask what a weight is worth. One micro-batch is one step.
+CPU the process's largest resident set. A step is a round of one peer alone, over a log in memory. Models are MiniLM with its real weights, and Llamas of usual shapes
+with random ones: memory and time do not ask what a weight is worth. One micro-batch is one step. Nothing else may
+use the card meanwhile. ``--methods`` and ``--models`` measure some of it anew; what else the file holds is left, each row with the
+commit that it was measured at.
 """
 
 from __future__ import annotations
@@ -14,14 +16,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from bench.figures import spread, write
+from bench.figures import RESULTS, commit, spread, write
+from bench.together import in_memory, never, start
 
-from haversack_trainer.contract.adapter import AdapterSpec, LoraSpec
+from haversack_trainer.contract.adapter import AdapterSpec, AdapterType, LoraSpec
 from haversack_trainer.contract.cards import METHODS
 from haversack_trainer.contract.jobfile import JobFile
 from haversack_trainer.contract.spec import Footprint
@@ -66,13 +69,17 @@ class Case:
     method: str
     max_length: int
     micro_batch: int
+    adapter: str = "LoRA"
 
 
 CPU_CASES: Final = [
-    Case(model, method, 128, micro)
-    for model in ("minilm-23m", "llama-60m")
-    for method in METHODS
-    for micro in (1, 8)
+    *(
+        Case(model, method, 128, micro)
+        for model in ("minilm-23m", "llama-60m")
+        for method in METHODS
+        for micro in (1, 8)
+    ),
+    *(Case("llama-60m", method, 128, 8, "Full") for method in METHODS),
 ]
 CUDA_CASES: Final = [
     *(
@@ -82,6 +89,7 @@ CUDA_CASES: Final = [
         for micro in (8, 32)
     ),
     *(Case("llama-1.1b", method, 512, micro) for method in METHODS for micro in (1, 4, 16)),
+    *(Case("llama-1.1b", method, 512, 4, "Full") for method in METHODS),
 ]
 
 
@@ -118,6 +126,12 @@ def _make_llama(shape: Shape, folder: Path) -> None:
     LlamaForCausalLM(config).save_pretrained(folder)
 
 
+def adapter_of(case: Case) -> AdapterSpec:
+    if case.adapter == "Full":
+        return AdapterSpec(type=AdapterType.FULL)
+    return AdapterSpec(lora=LoraSpec(rank=RANK))
+
+
 def job_of(case: Case, folder: Path) -> JobFile:
     return JobFile.model_validate(
         {
@@ -125,7 +139,7 @@ def job_of(case: Case, folder: Path) -> JobFile:
             "job": "memory",
             "model": {"uri": f"file://{folder}", "task": SHAPES[case.model].task},
             "dataset": {"uri": "file:///none", "maxLength": case.max_length},
-            "adapter": {"lora": {"rank": RANK}},
+            "adapter": adapter_of(case).model_dump(by_alias=True),
             "method": {"type": case.method},
             "training": {"batchSize": case.micro_batch},
             "storage": {"uri": "file:///none"},
@@ -161,20 +175,25 @@ def measure(case: Case, folder: Path) -> dict[str, Any]:
         peer=0,
     )
     method = card.load_factory()(settings, 0, 17, model, batches)
+    exchange = in_memory()(0)
+    start([exchange])
     seconds: list[float] = []
     for number in range(STEPS):
         begin = time.perf_counter()
         method.local_step(number)
+        exchange.publish(number, method.outgoing(), never)
+        method.incoming(exchange.collect(number, never))
         if model.device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begin)
     whole: Any = model
-    frozen = sum(parameter.numel() for parameter in whole._model.parameters())  # noqa: SLF001  # nobody else asks
-    trained = sum(parameter.numel() for _, parameter in model.trainables())
+    parameters = sum(parameter.numel() for parameter in whole._model.parameters())  # noqa: SLF001  # nobody else asks
+    if case.adapter == "LoRA":
+        parameters -= sum(parameter.numel() for _, parameter in model.trainables())
     return {
         "device": model.device.type,
         "peak_mib": _peak_bytes(model.device.type) // MIB,
-        "parameters": frozen - trained,
+        "parameters": parameters,
         "step_ms": spread([1000 * value for value in seconds[1:]]),
     }
 
@@ -202,7 +221,7 @@ def expected_mib(case: Case, parameters: int, device: str) -> int:
     settings = card.load_settings().model_validate(SETTINGS[case.method])
     peak = card.memory.peak_bytes(
         footprint,
-        weights_of(footprint, AdapterSpec(lora=LoraSpec(rank=RANK))),
+        weights_of(footprint, adapter_of(case)),
         max_length=case.max_length,
         micro_batch=case.micro_batch,
         on_device=device != "cpu",
@@ -211,7 +230,13 @@ def expected_mib(case: Case, parameters: int, device: str) -> int:
     return peak // MIB
 
 
-def rows(cases: list[Case], parent: Path) -> Iterator[dict[str, Any]]:
+def accelerator() -> str | None:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def rows(cases: list[Case], parent: Path) -> Iterator[tuple[Case, dict[str, Any]]]:
     for case in cases:
         folder = folder_of(case.model, parent)
         command = [sys.executable, "-m", "bench.step_memory", json.dumps(asdict(case)), str(folder)]
@@ -220,28 +245,47 @@ def rows(cases: list[Case], parent: Path) -> Iterator[dict[str, Any]]:
             raise SystemExit(f"{case}: {done.stderr[-2000:]}")
         figures = json.loads(done.stdout.splitlines()[-1])
         expected = expected_mib(case, figures["parameters"], figures["device"])
-        row = {**asdict(case), **figures}
+        row = {**asdict(case), **figures, "commit": commit(), "accelerator": accelerator()}
         print(f"{row}, the card expects {expected} MiB", flush=True)
-        yield row
+        yield case, row
+
+
+def case_of(row: dict[str, Any]) -> Case:
+    """What a row of a result file was measured of."""
+    return Case(**{field.name: row[field.name] for field in fields(Case) if field.name in row})
+
+
+def measured_before(variant: str) -> dict[Case, dict[str, Any]]:
+    path = RESULTS / f"step_memory{variant}.json"
+    if not path.is_file():
+        return {}
+    result = json.loads(path.read_text())
+    shared = {"commit": result["commit"], "accelerator": result["figures"].get("accelerator")}
+    return {case_of(row): {**shared, **row} for row in result["figures"]["steps"]}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("case", nargs="?", help="one case as JSON, to be measured in this process")
     parser.add_argument("folder", nargs="?", type=Path, help="its model")
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--models", nargs="*", choices=SHAPES, default=list(SHAPES))
     arguments = parser.parse_args()
     if arguments.case is not None:
         print(json.dumps(measure(Case(**json.loads(arguments.case)), arguments.folder)))
         return
-    import torch
-
-    on_cuda = torch.cuda.is_available()
+    on_cuda = accelerator() is not None
+    variant = "_cuda" if on_cuda else ""
+    chosen = [
+        case
+        for case in (CUDA_CASES if on_cuda else CPU_CASES)
+        if case.method in arguments.methods and case.model in arguments.models
+    ]
+    known = measured_before(variant)
     with TemporaryDirectory() as name:
-        found = list(rows(CUDA_CASES if on_cuda else CPU_CASES, Path(name)))
-    figures: dict[str, Any] = {"steps": found}
-    if on_cuda:
-        figures["accelerator"] = torch.cuda.get_device_name()
-    write("step_memory", figures, "_cuda" if on_cuda else "")
+        for case, row in rows(chosen, Path(name)):
+            known[case] = row
+            write("step_memory", {"steps": list(known.values())}, variant)
 
 
 if __name__ == "__main__":

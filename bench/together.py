@@ -128,11 +128,11 @@ class Run:
             turn.method.local_step(number)
             spent = time.process_time() - begin
             slowest, self.local_cpu_seconds = max(slowest, spent), self.local_cpu_seconds + spent
-            turn.exchange.publish(number, turn.method.outgoing(), _never)
+            turn.exchange.publish(number, turn.method.outgoing(), never)
             turn.state = self.model.trainable_state()
         self.cpu_seconds.append(slowest)
         for turn in self.turns:
-            swap = turn.exchange.collect(number, _never)
+            swap = turn.exchange.collect(number, never)
             self.model.load_trainable_state(turn.state)
             self.seen = turn.method.incoming(swap)
             turn.state = self.model.trainable_state()
@@ -160,7 +160,7 @@ class Run:
         return sum(turn.exchange.bytes_sent for turn in self.turns)
 
 
-def _never() -> bool:
+def never() -> bool:
     return False
 
 
@@ -243,14 +243,14 @@ class Stage:
         door: Door | None = None,
     ) -> dict[str, Any]:
         """The same with these settings and no others."""
-        door, card = door or _in_memory(), METHODS[method]
+        door, card = door or in_memory(), METHODS[method]
         chosen = card.load_settings().model_validate(settings)
         turns = []
         for peer in range(1 if is_pooled else self.scale.peers):
             batches = self.batches(peer, is_pooled=is_pooled)
             made = card.load_factory()(chosen, peer, self.seed, self.model, batches)
             turns.append(Turn(made, door(peer), self.model.trainable_state()))
-        _start(turns)
+        start([turn.exchange for turn in turns])
         personal = [self.samples.take(part) for part in self.parts.personal]
         return Run(self.scale, self.model, self.parts.held_out, turns, personal).all_rounds()
 
@@ -270,22 +270,24 @@ class Stage:
         )
 
 
-def _in_memory() -> Door:
+def in_memory() -> Door:
+    """To a log that this process keeps."""
     from haversack_trainer.exchange.memory import MemoryExchange, MemoryLog
 
     log = MemoryLog("bench")
     return lambda peer: MemoryExchange(log, peer)
 
 
-def _start(turns: list[Turn]) -> None:
+def start(exchanges: Sequence[Any]) -> None:
+    """All peers join, in order, and the first one starts the run."""
     from haversack_trainer.contract.membership import Identity, Join, Start
     from haversack_trainer.contract.records import Kind
 
     identity = Identity(base_model="", adapter="", trainables="", method="", seed="", data="")
-    for peer, turn in enumerate(turns):
-        turn.exchange.join(Join(identity=identity, incarnation=f"peer-{peer}"))
-    first = turns[0].exchange
-    first.wait_for(lambda state: len(state.view) == len(turns), _never)
+    for peer, exchange in enumerate(exchanges):
+        exchange.join(Join(identity=identity, incarnation=f"peer-{peer}"))
+    first = exchanges[0]
+    first.wait_for(lambda state: len(state.view) == len(exchanges), never)
     first.append(Kind.START, 0, Start().model_dump_json(by_alias=True).encode())
-    for turn in turns:
-        turn.exchange.wait_for(lambda state: state.start is not None, _never)
+    for exchange in exchanges:
+        exchange.wait_for(lambda state: state.start is not None, never)

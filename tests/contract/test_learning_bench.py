@@ -11,11 +11,11 @@ import tiny_models
 import torch
 from bench import prompted
 from bench.learners import Mezo
-from bench.spsa_learning import RATES, TRIAL, Bench
+from bench.spsa_learning import RATES, TRIAL, Bench, arms
 
 from haversack_trainer.data import Samples
 
-ARMS = (("SPSA x 4", "0.01"), ("MeZO", "0.01"), ("AdamW", "0.003"))
+ARMS = (("SPSA x 4, rate x 3", "0.01"), ("MeZO", "0.01"), ("AdamW", "0.003"))
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +55,10 @@ def test_a_bench_that_was_stopped_goes_on_as_if_it_had_not_been(
     assert len(losses) == 16
 
 
-def test_rates_are_tried_before_all_arms_go_on_together(
-    llama: Path, some: Samples, tmp_path: Path
-) -> None:
+def test_rates_are_tried_before_the_arms_begin(llama: Path, some: Samples, tmp_path: Path) -> None:
     bench = Bench(llama, some, 2, tmp_path)
     assert bench.best_rate("SPSA") is None
+    assert arms(bench, tmp_path, end=0.0) == []
     for kind, rates in RATES.items():
         for rate in rates:
             for end in range(TRIAL + 1):
@@ -67,10 +66,10 @@ def test_rates_are_tried_before_all_arms_go_on_together(
                 point = {"training_losses": losses, "forwards": end}
                 bench.story.keep(f"trial {kind} {rate}", point, {})
     assert {kind: bench.best_rate(kind) for kind in RATES} == {k: r[1] for k, r in RATES.items()}
-    plan = bench.plan()
-    for arm in ("SPSA x 1", "SPSA x 4", "SPSA x 16", "MeZO", "AdamW"):
-        assert next(plan) == (arm, arm, RATES[arm.partition(" ")[0]][1])
-        bench.story.keep(arm, {}, {})
+    chosen = {case.arm: case.rate for case in arms(bench, tmp_path, end=0.0)}
+    assert chosen["SPSA x 16"] == chosen["SPSA x 1"] == RATES["SPSA"][1]
+    assert float(chosen["SPSA x 16, rate x 3"]) == 3 * float(chosen["SPSA x 1"])
+    assert chosen["MeZO"] == RATES["MeZO"][1]
 
 
 def test_mezo_moves_along_one_direction_and_comes_back(

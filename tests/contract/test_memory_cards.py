@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.step_memory import Case, expected_mib
+from bench.step_memory import case_of, expected_mib
 
 RESULTS = Path(__file__).parents[2] / "bench/results"
-FIELDS = ("model", "method", "max_length", "micro_batch")
+FIELDS = ("model", "method", "max_length", "micro_batch", "adapter")
 
 
 def measured() -> list[dict[str, Any]]:
@@ -23,8 +23,10 @@ def test_both_kinds_of_device_were_measured() -> None:
 
 
 @pytest.mark.parametrize(
-    "row", measured(), ids=lambda row: "-".join(str(row[name]) for name in ("device", *FIELDS))
+    "row",
+    measured(),
+    ids=lambda row: "-".join(str(row.get(name, "LoRA")) for name in ("device", *FIELDS)),
 )
 def test_no_step_needed_more_than_its_card_says(row: dict[str, Any]) -> None:
-    case = Case(**{name: row[name] for name in FIELDS})
+    case = case_of(row)
     assert row["peak_mib"] <= expected_mib(case, row["parameters"], row["device"])
