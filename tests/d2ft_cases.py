@@ -63,12 +63,6 @@ _RULES: Final[tuple[tuple[str, dict[str, Any], dict[str, Any], str], ...]] = (
         "rho is given",
     ),
     (
-        "masks over several processes",
-        {"sharding": "Groups"},
-        {"sharding": "Groups", "mode": "Emulate"},
-        "mode: Emulate masks groups",
-    ),
-    (
         "scores that never change",
         {"scoreMemory": "0.99"},
         {"scoreMemory": "1"},
@@ -102,6 +96,12 @@ D2FT_CASES: Final = (
         {"spec.method": {"type": "D2FT"}, "spec.training.batchSize": 5},
         {"spec.method": {"type": "D2FT"}, "spec.training.batchSize": 4},
         "method.d2FT.microBatches: a step's batch has fewer samples",
+    ),
+    Case(
+        "D2FT: masks over several processes",
+        {**_d2ft(sharding="Groups"), "spec.pools[].processes": 2},
+        {**_d2ft(sharding="Groups", mode="Emulate"), "spec.pools[].processes": 2},
+        "mode: Emulate masks groups",
     ),
     *(
         Case(f"D2FT: {title}", _d2ft(**good), _d2ft(**bad), says)

@@ -124,6 +124,12 @@ POOL_CASES: Final = (
         "pools: several processes share a model out",
     ),
     Case(
+        "groups with one process to run them",
+        {**_GROUPS, "spec.pools": _unlike(2, 1)},
+        {**_GROUPS, "spec.pools": _unlike(1, 1)},
+        "pools: sharding Groups shares a peer's model out",
+    ),
+    Case(
         "nothing is frozen that SPSA could share out",
         {**_SHARDED, "spec.adapter.type": "Full"},
         {**_FORWARDS, "spec.adapter.type": "Full"},

@@ -8,8 +8,10 @@ from haversack_operator.api.processes import (
     equal_processes_cel,
     has_equal_processes,
     has_processes_only_if_sharded,
+    has_processes_to_serve,
     holds_if_sharded_cel,
     only_if_sharded_cel,
+    processes_to_serve_cel,
     sharding,
     shares_forwards_out,
     shares_forwards_out_cel,
@@ -38,6 +40,13 @@ PROCESS_RULES: Final = (
         has_equal_processes,
         "pools: with sharding every process has a partner in each other peer; write the same "
         "accelerator.count or processes in all pools",
+    ),
+    Rule(
+        "spec",
+        processes_to_serve_cel(),
+        has_processes_to_serve,
+        "pools: sharding Groups shares a peer's model out to its processes, and no pool has more than one; raise "
+        "accelerator.count or processes of a pool, or write sharding None",
     ),
     Rule(
         "spec",

@@ -9,6 +9,8 @@ from haversack_operator.api.job import JobSpec, Pool
 from haversack_trainer.contract.cards import METHODS, MethodCard
 
 NOT_SHARDED: Final = "None"
+GROUPS: Final = "Groups"
+"""Whose first process alone is the method: the others serve it."""
 
 
 def sharding(spec: JobSpec) -> str | None:
@@ -41,6 +43,11 @@ def has_equal_processes(spec: JobSpec) -> bool:
     return not is_partnered or len({_asked(pool) for pool in spec.pools}) == 1
 
 
+def has_processes_to_serve(spec: JobSpec) -> bool:
+    """The rule's other language: see ``rules``."""
+    return sharding(spec) != GROUPS or any(_asked(pool) > 1 for pool in spec.pools)
+
+
 def only_if_sharded_cel() -> str:
     """Some pool with several processes needs a method that shares out, told to do so."""
     return " || ".join(["self.pools.all(p, p.processes == 1)", *map(_is_sharded_cel, _cards())])
@@ -49,10 +56,18 @@ def only_if_sharded_cel() -> str:
 def equal_processes_cel() -> str:
     """Every process of a peer has its partner in every other peer; where a peer's bytes all go into the log, they
     are one process's."""
-    asked = "(has({0}.accelerator) ? {0}.accelerator.count : {0}.processes)"
-    equal = f"self.pools.all(p, {asked.format('p')} == {asked.format('self.pools[0]')})"
+    equal = f"self.pools.all(p, {_asked_cel('p')} == {_asked_cel('self.pools[0]')})"
     partnered = (card for card in _cards() if card.has_partners)
     return " && ".join(f"(!({_is_sharded_cel(card)}) || {equal})" for card in partnered) or "true"
+
+
+def processes_to_serve_cel() -> str:
+    """Groups need others to go to: some pool has them. ZeRO does what it says in one process, too."""
+    several = f"self.pools.exists(p, {_asked_cel('p')} > 1)"
+    served = (f"self.method.{card.member}" for card in _cards() if card.serves is not None)
+    return " && ".join(
+        f"(!(has({member}) && {member}.sharding == '{GROUPS}') || {several})" for member in served
+    )
 
 
 def num_shares(spec: JobSpec, pool: Pool) -> int:
@@ -79,6 +94,10 @@ def holds_if_sharded_cel(condition: str) -> str:
 
 def _asked(pool: Pool) -> int:
     return pool.accelerator.count if pool.accelerator else pool.processes
+
+
+def _asked_cel(pool: str) -> str:
+    return f"(has({pool}.accelerator) ? {pool}.accelerator.count : {pool}.processes)"
 
 
 def _cards() -> list[MethodCard]:
