@@ -140,7 +140,8 @@ class NoConsensus(Exception):
 
 
 class Method(Protocol):
-    """One of the ways to train together. Built as ``factory(settings, peer, seed, model, batches)``."""
+    """One of the ways to train together. Built as ``factory(settings, peer, seed, model, batches, schedule=...)``;
+    without a schedule the learning rate stays as it is set."""
 
     def local_step(self, round: int) -> StepResult:
         """Do this round's local work on the peer's own data. Deterministic in (seed, peer, round)."""

@@ -29,11 +29,11 @@ from haversack_trainer.contract.choosing import (
 )
 from haversack_trainer.contract.spec import (
     MAX_PERIOD,
-    MAX_ROUNDS,
     CheckpointSpec,
     EvaluationSpec,
 )
 from haversack_trainer.contract.traffic import Work
+from haversack_trainer.contract.training import MAX_ROUNDS
 
 Periodic = TypeVar("Periodic", CheckpointSpec, EvaluationSpec)
 

@@ -17,8 +17,8 @@ from haversack_trainer.contract.spec import (
     EvaluationSpec,
     ModelSpec,
     StorageSpec,
-    TrainingSpec,
 )
+from haversack_trainer.contract.training import TrainingSpec
 
 Quantity = Annotated[str, Field(max_length=20)]
 """``rules`` says what one may be: a rule has a message, a pattern shows itself. A text, as int-or-string's

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from haversack_trainer.checkpoint import archive as archives
 from haversack_trainer.checkpoint.replay import CannotReplay
+from haversack_trainer.contract.schedule import ScheduleKind
 from haversack_trainer.main.replay import Order, replay
 from haversack_trainer.objects.file import FileStore
 
@@ -45,6 +46,8 @@ def one_thread() -> Iterator[None]:
 def a_crew(folder: Path, model: Path, data: Path, method: str = "SPSA", **changes: Any) -> Crew:
     """Two peers of a new log; those of the same folder go on where the ones before stopped."""
     job = run_harness.a_job(model, data, folder / "store", method, numPeers=2, **changes)
+    falling = {"learning_rate_schedule": ScheduleKind.COSINE}
+    job = job.model_copy(update={"training": job.training.model_copy(update=falling)})
     crew = Crew(Memory(), job, folder)
     for peer in range(2):
         crew.add(peer)

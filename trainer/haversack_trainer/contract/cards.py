@@ -129,7 +129,7 @@ class MethodCard:
     """``module:class`` of its ``Forecast``. That module imports no torch."""
     replica: str | None = None
     """``module:class`` of the state alone, where it is a function of base model, settings and log: built as
-    ``replica(settings, seed, model)``, its ``replay(rounds)`` makes the adapter again without any data."""
+    ``replica(settings, seed, model, schedule)``, its ``replay(rounds)`` makes the adapter again without any data."""
 
     def load_settings(self) -> SettingsClass:
         """The ``Settings`` class."""

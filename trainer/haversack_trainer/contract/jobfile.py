@@ -16,8 +16,8 @@ from .spec import (
     EvaluationSpec,
     ModelSpec,
     StorageSpec,
-    TrainingSpec,
 )
+from .training import TrainingSpec
 
 
 class MethodChoice(Frozen):

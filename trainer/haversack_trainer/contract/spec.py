@@ -19,7 +19,6 @@ Uri = Annotated[
 ]
 ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
 
-MAX_ROUNDS: Final = 1_000_000
 MAX_PERIOD: Final = 100_000
 HELD_OUT_PERCENT: Final = 20
 """Where neither a share nor a data set of its own is given."""
@@ -186,40 +185,6 @@ class DatasetSpec(Frozen):
 def has_labels(task: Task, dataset: DatasetSpec) -> bool:
     """Whether the job's samples have classes."""
     return task in CLASSIFICATION or dataset.prompt is not None
-
-
-class TrainingSpec(Frozen):
-    """What every method needs. A method's own knobs are in its union member."""
-
-    rounds: int = Field(
-        default=20,
-        ge=1,
-        le=MAX_ROUNDS,
-        description="Number of rounds of the run. With method.type Auto: of ten optimizer steps each; a method whose "
-        "rounds are shorter or longer makes more or fewer, and so with all periods in rounds.",
-    )
-    batch_size: int = Field(
-        default=32, ge=1, le=65_536, description="Samples per optimizer step and peer."
-    )
-    micro_batch_size: int | None = Field(
-        default=None,
-        ge=1,
-        le=65_536,
-        description="Most samples in one forward pass; placement may choose fewer. Default: batchSize.",
-    )
-    seed: int = Field(
-        default=17,
-        ge=0,
-        le=2**31 - 1,
-        description="Seeds split, initial adapter, order and directions.",
-    )
-    round_deadline_seconds: int | None = Field(
-        default=None,
-        ge=1,
-        le=86_400,
-        description="A round closes this long after its first payload, without those who have not published; "
-        "they stay members and go on with the next. Default: a round waits for all members.",
-    )
 
 
 class S3Spec(Frozen):

@@ -182,6 +182,7 @@ def _method(config: PeerConfig, material: Material, batches: method.Batches) -> 
             config.job.training.seed,
             material.model,
             batches,
+            schedule=config.job.training.schedule,
             **shared_out,
         )
     except Unsuited as error:

@@ -137,7 +137,7 @@ def _replica(archive: Archive, model: FineTuned) -> Any:
     job = archive.job
     card = METHODS[job.method.type]
     settings = card.load_settings().model_validate(job.method.settings)
-    return card.load_replica()(settings, job.training.seed, model)
+    return card.load_replica()(settings, job.training.seed, model, job.training.schedule)
 
 
 def _check_base(stretch: Stretch, model: FineTuned) -> None:

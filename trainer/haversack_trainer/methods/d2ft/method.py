@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from haversack_trainer.blocks.routes import Hosts
+from haversack_trainer.contract.schedule import STEADY, Schedule
 from haversack_trainer.method import LayeredTrainee, PiecewiseBatches
 from haversack_trainer.methods.declora.method import DecLora
 from haversack_trainer.sharding import World
@@ -32,6 +33,7 @@ def d2ft(
     model: LayeredTrainee,
     batches: PiecewiseBatches,
     *,
+    schedule: Schedule = STEADY,
     world: World | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> DecLora:
@@ -47,7 +49,14 @@ def d2ft(
         scorer.executor = shared_out(model, executor, hosts, world)
         try_out(settings, model, batches, scorer.executor)
     return DecLora(
-        settings.gossip, peer, seed, model, batches, gradients=gradients, field="method.d2FT.gossip"
+        settings.gossip,
+        peer,
+        seed,
+        model,
+        batches,
+        schedule=schedule,
+        gradients=gradients,
+        field="method.d2FT.gossip",
     )
 
 

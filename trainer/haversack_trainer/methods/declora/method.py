@@ -20,6 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from haversack_trainer.contract.report import MODELLED
+from haversack_trainer.contract.schedule import STEADY, Schedule
 from haversack_trainer.exchange.base import Outgoing, Swap
 from haversack_trainer.exchange.codec import Layout, State, is_finite
 from haversack_trainer.exchange.log import ClosedRound
@@ -64,6 +65,7 @@ class DecLora:
         model: Trainee,
         batches: Batches,
         *,
+        schedule: Schedule = STEADY,
         gradients: Gradients | None = None,
         field: str = "method.decLoRA",
         clock: Clock = time.monotonic,
@@ -72,7 +74,12 @@ class DecLora:
         self._settings, self._seed, self._model, self._clock = settings, seed, model, clock
         self._num_samples = batches.num_records
         self._training = LocalTraining(
-            settings, peer, seed, model, gradients or gradients_of(settings, model, batches)
+            settings,
+            peer,
+            seed,
+            model,
+            gradients or gradients_of(settings, model, batches),
+            schedule=schedule,
         )
         self._state = self._read()
         check_factors(settings.mixer, self._state, field)

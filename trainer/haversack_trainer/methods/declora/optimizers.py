@@ -26,25 +26,27 @@ class QuasiGlobalSgd(torch.optim.SGD):
     """QG-DSGDm (Lin, Karimireddy, Stich, Jaggi, arXiv 2102.04761, Algorithm 1), here with several steps between two mixings.
 
     A round's momentum starts from an average of how far the state has moved from one round's start to the next,
-    mixing included, in units of the learning rate and a step:
+    mixing included, in units of the learning rates of that round's steps:
 
-        g_t = mu·g_(t-1) + (1 - mu)·(x_(t-1) - x_t)/(lr·K)
+        g_t = mu·g_(t-1) + (1 - mu)·(x_(t-1) - x_t)/(lr_1 + … + lr_K)
 
     A peer's own momentum leads to what fits its own data; this one leads where the neighbourhood goes, and costs no bytes.
     """
 
     @torch.no_grad()
-    def begin_round(self, num_steps: int) -> None:
-        """Before the first of a round's ``num_steps`` steps. What is frozen or was in the last round has no past."""
+    def begin_round(self, unit: float) -> None:
+        """Before the first step of a round; ``unit``: the sum of its steps' learning rates. What is frozen or was in the
+        last round has no past."""
         for group in self.param_groups:
-            mu, unit = group["momentum"], group["lr"] * num_steps
+            mu, before = group["momentum"], group.get("unit", unit)
+            group["unit"] = unit
             for parameter in group["params"]:
                 if not parameter.requires_grad:
                     continue
                 state = self.state[parameter]
-                if (before := state.get("before")) is not None:
-                    moved = (before - parameter) * ((1 - mu) / unit)
+                if (place := state.get("place")) is not None:
+                    moved = (place - parameter) * ((1 - mu) / before)
                     known = state.get("global_momentum")
                     state["global_momentum"] = moved if known is None else known * mu + moved
                     state["momentum_buffer"] = state["global_momentum"].clone()
-                state["before"] = parameter.detach().clone()
+                state["place"] = parameter.detach().clone()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from haversack_trainer.contract.privacy import DeltaPrivacy
+from haversack_trainer.contract.schedule import STEADY, Schedule
 from haversack_trainer.method import Batches, StepResult, Trainee, dropout_seed
 from haversack_trainer.privacy.samples import SampleGradients
 
@@ -100,9 +101,16 @@ class LocalTraining:
     """Steps with clipped gradients; a step whose loss or gradient is not finite is skipped and counted."""
 
     def __init__(
-        self, settings: Settings, peer: int, seed: int, model: Trainee, gradients: Gradients
+        self,
+        settings: Settings,
+        peer: int,
+        seed: int,
+        model: Trainee,
+        gradients: Gradients,
+        *,
+        schedule: Schedule = STEADY,
     ) -> None:
-        self._settings, self._peer, self._seed = settings, peer, seed
+        self._settings, self._peer, self._seed, self._schedule = settings, peer, seed, schedule
         self._model, self._gradients = model, gradients
         self._named = dict(model.trainables())
         self._parameters = list(self._named.values())
@@ -133,12 +141,14 @@ class LocalTraining:
 
     def _steps(self, round: int) -> StepResult:
         self._model.train(mode=True)
+        rates = self._rates(round)
         if isinstance(self.optimizer, QuasiGlobalSgd):
-            self.optimizer.begin_round(self._settings.local_steps)
-        first = round * self._settings.local_steps
+            self.optimizer.begin_round(sum(rates))
         losses: list[float] = []
         num_samples = 0
-        for step in range(first, first + self._settings.local_steps):
+        for step, rate in enumerate(rates, round * len(rates)):
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
             torch.manual_seed(dropout_seed(self._seed, self._peer, step))
             loss, count = self._step(step)
             losses.append(loss)
@@ -151,6 +161,11 @@ class LocalTraining:
             num_steps=len(finite),
             metrics=self._gradients.figures(),
         )
+
+    def _rates(self, round: int) -> list[float]:
+        """Learning rates of the round's steps."""
+        rate, count = self._settings.rate, self._settings.local_steps
+        return [rate * self._schedule.factor(round, step, count) for step in range(count)]
 
     def _step(self, step: int) -> tuple[float, int]:
         """One optimizer step; its mean loss per sample, NaN if it was skipped, and its samples."""

@@ -51,6 +51,14 @@ class Parts:
         """Layers that have trainable tensors."""
         return frozenset(layer for layer in self.layer_of.values() if layer is not None)
 
+    def own(self, shared: frozenset[int]) -> tuple[str, ...]:
+        """Names of the tensors that stay with a peer that shares these layers."""
+        return tuple(
+            name
+            for name, layer in self.layer_of.items()
+            if (layer not in shared if layer is not None else not self.head_travels)
+        )
+
     def sent(self, word: Word) -> tuple[str, ...]:
         """Names of the tensors that go with this word, sorted."""
         layers = word.sent

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from haversack_trainer.blocks import LayerExecutor
 from haversack_trainer.contract.report import MODELLED
+from haversack_trainer.contract.schedule import STEADY, Schedule
 from haversack_trainer.exchange.base import Outgoing, Swap
 from haversack_trainer.exchange.codec import Layout, is_finite
 from haversack_trainer.exchange.log import ClosedRound
@@ -58,6 +59,7 @@ class DropPeft:
         model: LayeredTrainee,
         batches: Batches,
         *,
+        schedule: Schedule = STEADY,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._settings, self._peer, self._seed = settings, peer, seed
@@ -68,9 +70,9 @@ class DropPeft:
         self._importance: tuple[float, ...] | None = None
         self._share: frozenset[int] | None = None
         self._configurator = self._new_configurator()
-        executor = LayerExecutor(layers)
+        own = settings, peer, seed, model, batches
         self._training = LocalTraining(
-            settings, peer, seed, model, batches, executor=executor, parts=self._parts
+            *own, executor=LayerExecutor(layers), parts=self._parts, schedule=schedule
         )
         self._guard = guard_of(settings.privacy, settings.local_steps, batches)
         spread = self._guard.spread if self._guard else 1.0
@@ -203,16 +205,9 @@ class DropPeft:
             self._guard.recall(closed, self._peer)
 
     def _personal(self) -> Tensors:
-        """Tensors that stay with this peer: of the layers that it does not share, once it has trained, and
-        the head's if they do not travel."""
-        kept = self._parts.adapted - self._shared_layers
+        """Tensors that stay with this peer."""
         own = self._read() if self._has_own else {}
-        return {
-            name: own[name]
-            for name in own
-            if (layer := self._parts.layer_of[name]) in kept
-            or (layer is None and not self._parts.head_travels)
-        }
+        return {name: own[name] for name in self._parts.own(self._shared_layers) if own}
 
     @property
     def _shared_layers(self) -> frozenset[int]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from haversack_trainer.blocks import LayerExecutor, OpTable
+from haversack_trainer.contract.schedule import Schedule
 from haversack_trainer.method import Batches, LayeredTrainee
 from haversack_trainer.privacy.samples import SampleGradients
 
@@ -61,8 +62,9 @@ class LocalTraining:
         *,
         executor: LayerExecutor,
         parts: Parts,
+        schedule: Schedule,
     ) -> None:
-        self._settings, self._key = settings, (seed, peer)
+        self._settings, self._schedule, self._key = settings, schedule, (seed, peer)
         self._model, self._batches, self._executor, self._parts = model, batches, executor, parts
         named = model.trainables()
         self._parameters = [parameter for name, parameter in named if name not in parts.still]
@@ -91,7 +93,6 @@ class LocalTraining:
         self._model.train(mode=True)
         optimizer = torch.optim.AdamW(
             self._parameters,
-            lr=float(self._settings.learning_rate),
             weight_decay=float(self._settings.weight_decay),
         )
         first, count = round * self._settings.local_steps, self._settings.local_steps
@@ -104,6 +105,8 @@ class LocalTraining:
             depths += [int((~mask).sum()) for mask in masks]
             planned += ~np.all(masks, axis=0)
             num_planned += sum(micro.num_samples for micro in batch)
+            for group in optimizer.param_groups:
+                group["lr"] = self._rate(round, number)
             torch.manual_seed(_dropout_seed(*self._key, first + number))
             loss, norms[number] = self._step(optimizer, batch, masks, rates)
             losses.append(loss)
@@ -138,6 +141,10 @@ class LocalTraining:
                     total += math.nan if hits is None else float(hits.sum())
                 num_samples += len(losses)
         return total / num_samples
+
+    def _rate(self, round: int, step: int) -> float:
+        factor = self._schedule.factor(round, step, self._settings.local_steps)
+        return float(self._settings.learning_rate) * factor
 
     def _masks(self, round: int, step: int, count: int, rates: Rates) -> list[Mask]:
         adapted, sampler = self._parts.adapted, self._settings.sampler

@@ -31,6 +31,9 @@ class Engine(Protocol):
     def gradient(self, batch: Sequence[Any]) -> float:
         """Mean loss over the samples of all micro-batches; its gradient, clipped, is left for the next call."""
 
+    def pace(self, factor: float) -> None:
+        """Multiply the learning rate that was set, not what the last call made of it. DiLoCo's outer rate stays."""
+
     def inner_step(self) -> bool:
         """DiLoCo: a local step along the gradient. False if that was not finite: nothing was done."""
 
@@ -91,6 +94,10 @@ class Optimizing:
     @property
     def metrics(self) -> dict[str, float]:
         return self._optimizer.metrics
+
+    def pace(self, factor: float) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._optimizer.options.learning_rate * factor
 
     def adopt(self, options: Options) -> None:
         if options != self._optimizer.options:

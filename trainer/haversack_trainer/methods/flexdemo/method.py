@@ -18,6 +18,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from haversack_trainer.contract.schedule import STEADY, Schedule
 from haversack_trainer.exchange.base import ExchangeError, Gone, Outgoing, Swap
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.method import (
@@ -56,10 +57,11 @@ class FlexDeMo:
         model: Trainee,
         batches: Batches,
         *,
+        schedule: Schedule = STEADY,
         shards: Shards | None = None,
     ) -> None:
         """``shards``: where the peer is a pod whose processes share the model out."""
-        self._settings, self._peer, self._seed = settings, peer, seed
+        self._settings, self._schedule, self._peer, self._seed = settings, schedule, peer, seed
         self._model, self._batches = model, batches
         self._course = Course.of(settings, seed)
         max_norm = float(settings.max_grad_norm)
@@ -116,7 +118,8 @@ class FlexDeMo:
         losses: list[float] = []
         num_samples = 0
         count = self._course.num_steps
-        for step in range(round * count, (round + 1) * count):
+        for number, step in enumerate(range(round * count, (round + 1) * count)):
+            self._engine.pace(self._schedule.factor(round, number, count))
             batch = self._batches.micro_batches(step)
             num_samples += sum(micro.num_samples for micro in batch)
             torch.manual_seed(dropout_seed(self._seed, self._peer, step))
@@ -222,6 +225,7 @@ class FlexDeMo:
             return 0
         is_silent = self._course.is_silent(closed.round)
         self._round = closed.round + 1
+        self._engine.pace(self._schedule.factor(closed.round))
         return 0 if is_silent else self._engine.apply(payloads)
 
     def _load(self, blob: bytes) -> None:

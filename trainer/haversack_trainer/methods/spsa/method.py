@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
+from haversack_trainer.contract.schedule import STEADY, Schedule
 from haversack_trainer.exchange.base import Outgoing, Swap
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.method import Batches, Fetch, StepResult, Trainee
@@ -50,6 +51,7 @@ class Spsa:
         model: Trainee,
         batches: Batches,
         *,
+        schedule: Schedule = STEADY,
         shards: InParts | None = None,
     ) -> None:
         """``shards``: the pod's processes, each of which measures its own samples at all points."""
@@ -64,7 +66,7 @@ class Spsa:
         require_repeatable(model, first)
         if settings.points_per_pass > 1 and not share.all_agree(takes_points(model, first)):
             settings = settings.model_copy(update={"points_per_pass": 1})
-        self._replica = Replica(settings, seed, model)
+        self._replica = Replica(settings, seed, model, schedule)
         vector, directions = self._replica.vector, self._replica.directions
         common = settings, peer, seed, model, batches, vector, directions
         self._estimator = (

@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from haversack_trainer.contract.schedule import STEADY, Schedule
 from haversack_trainer.exchange.log import ClosedRound
 from haversack_trainer.method import Trainee
 
@@ -26,8 +27,10 @@ REPLAYED_AT_A_TIME: Final = 256
 class Replica:
     """The trainables, and the velocity if there is momentum, as a function of the closed rounds."""
 
-    def __init__(self, settings: Settings, seed: int, model: Trainee) -> None:
-        self._settings, self._seed = settings, seed
+    def __init__(
+        self, settings: Settings, seed: int, model: Trainee, schedule: Schedule = STEADY
+    ) -> None:
+        self._settings, self._seed, self._schedule = settings, seed, schedule
         self.vector = ParameterVector([parameter for _, parameter in model.trainables()])
         self.directions = _directions(settings, seed, model)
         self._velocity = self._at_rest()
@@ -41,7 +44,10 @@ class Replica:
     def apply(self, history: Sequence[ClosedRound]) -> int:
         """Piece by piece, each through all rounds: the vector is read and written once. Returns how many
         directions were applied."""
-        updates = [update_of(closed, self._seed, self._settings) for closed in history]
+        updates = [
+            update_of(closed, self._seed, self._settings, self._schedule.factor(closed.round))
+            for closed in history
+        ]
         for start, theta, velocity in self._pieces():
             for update in updates:
                 update.apply(theta, start, self.directions, velocity)

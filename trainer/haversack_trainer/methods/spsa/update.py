@@ -85,14 +85,15 @@ def _decoded(payload: Payload, settings: Settings) -> Sequence[float | None]:
     return codec.decode(payload.aux, payload.body) if len(payload.body) == count else ()
 
 
-def update_of(closed: ClosedRound, seed: int, settings: Settings) -> Update:
-    """One descent step along the round's directions, and along those of late scalars, which count as much."""
+def update_of(closed: ClosedRound, seed: int, settings: Settings, pace: float = 1.0) -> Update:
+    """One descent step along the round's directions, and along those of late scalars, which count as much. ``pace``:
+    what the learning rate is multiplied with in this round."""
     momentum = _fp32(float(settings.momentum))
     measured = _evened(scalars(closed, settings), settings)
     count = len(measured)
     if not count:
         return Update(1.0, (), momentum)
-    rate = float(settings.learning_rate)
+    rate = float(settings.learning_rate) * pace
     if settings.scale_with_peers:
         rate *= min(count, MAX_SCALING)
     step = rate * _weight(settings.weighting, count)
