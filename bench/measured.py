@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench import pages
+from bench.choosing_page import choosing
 from bench.droppeft_page import droppeft
 
 ROOT: Final = Path(__file__).parents[1]
@@ -160,7 +161,7 @@ def table() -> str:
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "README.md": table,
-    "docs/methods/choosing.md": pages.methods,
+    "docs/methods/choosing.md": choosing,
     "docs/methods/declora.md": pages.declora_quality,
     "docs/methods/d2ft.md": pages.d2ft,
     "docs/methods/droppeft.md": droppeft,

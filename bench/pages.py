@@ -16,45 +16,16 @@ def result(name: str) -> dict[str, Any]:
     return found
 
 
+def figures_if_any(name: str) -> dict[str, Any]:
+    """Those of a result file; none where nothing is measured yet."""
+    return dict(result(name)["figures"]) if (RESULTS / f"{name}.json").is_file() else {}
+
+
 def table_of(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """In Markdown."""
     heads = list(heads)
     lines = [heads, ["---"] * len(heads), *(list(row) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def methods() -> str:
-    """All methods on the same data, one row each."""
-    figures = result("choosing")["figures"]
-    return table_of(
-        [
-            "method",
-            "rounds",
-            "held-out accuracy",
-            "held-out loss",
-            "a peer sent",
-            "CPU-seconds of all",
-            "peak memory",
-        ],
-        (
-            [
-                name,
-                str(row["rounds"]),
-                f"{100 * row['accuracy']:.1f} %",
-                f"{row['loss']:.3f}",
-                _size(row["sent_bytes_per_peer"]),
-                f"{row['cpu_seconds']:.0f}",
-                f"{row['peak_mib']} MiB",
-            ]
-            for name, row in figures.items()
-            if isinstance(row, Mapping)
-        ),
-    )
-
-
-def _size(num_bytes: int) -> str:
-    kilobyte = 1000
-    return f"{num_bytes} B" if num_bytes < kilobyte else f"{num_bytes / kilobyte:.0f} kB"
 
 
 def spsa_log() -> str:

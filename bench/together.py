@@ -97,14 +97,17 @@ class Run:
     """Of all peers' and rounds' local work."""
     all_cpu_seconds: float = 0.0
     """Of all peers and rounds, with what they do for the exchange."""
+    seconds: list[float] = field(default_factory=list)
+    """Of each round, by the clock, of all peers one after the other."""
     seen: dict[str, float] = field(default_factory=dict)
 
     def all_rounds(self) -> dict[str, Any]:
         """Train; what came of it."""
         sent: list[int] = []
         for number in range(self.scale.rounds):
-            before, begin = self._sent(), time.process_time()
+            before, begin, start = self._sent(), time.process_time(), time.perf_counter()
             self._round(number)
+            self.seconds.append(time.perf_counter() - start)
             self.all_cpu_seconds += time.process_time() - begin
             sent.append(self._sent() - before)
             if (number + 1) % self.scale.period == 0 or number + 1 == self.scale.rounds:
@@ -116,6 +119,7 @@ class Run:
             "cpu_seconds": round(self.all_cpu_seconds, 3),
             "local_cpu_seconds": round(self.local_cpu_seconds, 3),
             "cpu_seconds_a_round": [round(seconds, 3) for seconds in self.cpu_seconds],
+            "seconds_a_round": [round(seconds, 4) for seconds in self.seconds],
             "last_metrics": self.seen,
             "personal_accuracy": self._personal(),
         }

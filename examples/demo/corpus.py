@@ -12,6 +12,7 @@ import random
 import re
 import sysconfig
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +40,8 @@ def write(path: Path) -> int:
     return len(rows)
 
 
-def texts(family: str) -> list[str]:
+@cache
+def texts(family: str) -> tuple[str, ...]:
     """The family's docstrings without repetitions, at most ``MAX_PER_FAMILY``, in a fixed order."""
     library = Path(sysconfig.get_path("stdlib"))
     modules = FAMILIES[family].split()
@@ -50,7 +52,8 @@ def texts(family: str) -> list[str]:
         if path.is_file() and "test" not in path.stem and "_test" not in path.parent.name
         for text in _docstrings(path)
     }
-    return random.Random(SEED).sample(sorted(found), min(len(found), MAX_PER_FAMILY))  # noqa: S311
+    chosen = random.Random(SEED).sample(sorted(found), min(len(found), MAX_PER_FAMILY))  # noqa: S311
+    return tuple(chosen)
 
 
 def _docstrings(path: Path) -> Iterator[str]:
