@@ -105,7 +105,7 @@ class Faulty:
 
     def loss(self, batch: Batch) -> torch.Tensor:
         loss: torch.Tensor = self.model.loss(batch)
-        return loss * (math.nan if self.world.rank == 1 else 1)
+        return loss * (math.nan if self.world.rank == self.world.size - 1 else 1)
 
 
 def faults(model: Any, shards: Shards, world: World) -> None:
