@@ -20,6 +20,8 @@ from bench.abreast import abreast
 from bench.figures import spread, write
 from bench.together import TASKS, Scale, Stage, Task
 
+from haversack_trainer.contract.schedule import ScheduleKind
+
 POOLED: Final = "pooled"
 FP32: Final = "ring"
 SGD: Final = {"optimizer": "SGD"}
@@ -44,15 +46,18 @@ ARMS: Final[Mapping[str, dict[str, Any]]] = {
     "ring int4 difference": {**GLOBAL, "codec": "Int4", "scheme": "Difference"},
 }
 """With AdamW at the task's rate, otherwise at the optimizers' usual one."""
+COSINE: Final = ", cosine"
+"""After an arm's name: its learning rate falls over the run."""
 
 
 def settings_of(arm: str, scale: Scale, task: Task) -> dict[str, Any]:
-    rate = {"learningRate": task.learning_rate} if ARMS[arm]["optimizer"] == "AdamW" else {}
-    return {"localSteps": scale.local_steps, **rate, **ARMS[arm]}
+    chosen = ARMS[arm.removesuffix(COSINE)]
+    rate = {"learningRate": task.learning_rate} if chosen["optimizer"] == "AdamW" else {}
+    return {"localSteps": scale.local_steps, **rate, **chosen}
 
 
 def compared(found: dict[str, list[dict[str, Any]]], rounds: int) -> dict[str, Any]:
-    """The last round's figures by arm, and what they are to the references, seed by seed."""
+    """The last round's figures by arm, and what they are to the references of the same schedule, seed by seed."""
     rows: dict[str, Any] = {}
     for arm, runs in found.items():
         losses = [run["loss"][rounds] for run in runs]
@@ -64,19 +69,19 @@ def compared(found: dict[str, list[dict[str, Any]]], rounds: int) -> dict[str, A
                 mean(mean(run["bytes_a_round"][1:] or [0]) for run in runs) / 1000, 1
             ),
         }
-        if FP32 in found:
-            reference = [run["loss"][rounds] for run in found[FP32]]
+        fp32, pooled_arm = (name + COSINE * arm.endswith(COSINE) for name in (FP32, POOLED))
+        if fp32 in found:
+            reference = [run["loss"][rounds] for run in found[fp32]]
             changes = [100 * (a / b - 1) for a, b in zip(losses, reference, strict=True)]
             rows[arm]["loss_against_ring_percent"] = spread(changes)
-        if POOLED in found:
-            pooled = [100 * run["accuracy"][rounds] for run in found[POOLED]]
+        if pooled_arm in found:
+            pooled = [100 * run["accuracy"][rounds] for run in found[pooled_arm]]
             points = [a - b for a, b in zip(accuracies, pooled, strict=True)]
             rows[arm]["accuracy_against_pooled_points"] = spread(points)
-    if FP32 in rows:
-        whole = rows[FP32]["kilobytes_a_round_after_the_first"]
-        for row in rows.values():
-            share = row["kilobytes_a_round_after_the_first"] / whole
-            row["bytes_against_ring"] = round(share, 3)
+    for arm, row in rows.items():
+        if (reference_row := rows.get(FP32 + COSINE * arm.endswith(COSINE))) is not None:
+            whole = reference_row["kilobytes_a_round_after_the_first"]
+            row["bytes_against_ring"] = round(row["kilobytes_a_round_after_the_first"] / whole, 3)
     return rows
 
 
@@ -91,7 +96,13 @@ class Case:
         task = TASKS[self.task]
         settings = settings_of(self.arm, self.scale, task)
         stage = Stage.of(self.scale, self.seed, task=task)
-        found = stage.run_as_set("DecLoRA", settings, is_pooled=self.arm.startswith(POOLED))
+        is_cosine = self.arm.endswith(COSINE)
+        found = stage.run_as_set(
+            "DecLoRA",
+            settings,
+            is_pooled=self.arm.startswith(POOLED),
+            schedule=ScheduleKind.COSINE if is_cosine else ScheduleKind.CONSTANT,
+        )
         return {"seed": self.seed, **found}
 
 
@@ -110,7 +121,9 @@ def measured(cases: list[Case], num_processes: int) -> Iterator[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--arms", nargs="*", choices=ARMS, default=list(ARMS))
+    parser.add_argument(
+        "--arms", nargs="*", choices=[*ARMS, *(arm + COSINE for arm in ARMS)], default=list(ARMS)
+    )
     parser.add_argument("--seeds", type=int, nargs="*", default=[17])
     parser.add_argument("--peers", type=int, default=10)
     parser.add_argument("--rounds", type=int, help="default 30 on cuda, 6 on a cpu")

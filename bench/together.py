@@ -18,6 +18,7 @@ from examples.demo import corpus, minilm
 
 from haversack_trainer.contract.cards import METHODS
 from haversack_trainer.contract.jobfile import JobFile
+from haversack_trainer.contract.schedule import Schedule, ScheduleKind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -245,14 +246,18 @@ class Stage:
         *,
         is_pooled: bool = False,
         door: Door | None = None,
+        schedule: ScheduleKind = ScheduleKind.CONSTANT,
     ) -> dict[str, Any]:
-        """The same with these settings and no others."""
+        """The same with these settings and no others. ``schedule``: of the learning rate."""
         door, card = door or in_memory(), METHODS[method]
         chosen = card.load_settings().model_validate(settings)
+        course = Schedule(schedule, num_rounds=self.scale.rounds)
         turns = []
         for peer in range(1 if is_pooled else self.scale.peers):
             batches = self.batches(peer, is_pooled=is_pooled)
-            made = card.load_factory()(chosen, peer, self.seed, self.model, batches)
+            made = card.load_factory()(
+                chosen, peer, self.seed, self.model, batches, schedule=course
+            )
             turns.append(Turn(made, door(peer), self.model.trainable_state()))
         start([turn.exchange for turn in turns])
         personal = [self.samples.take(part) for part in self.parts.personal]
