@@ -39,17 +39,16 @@ class Arm:
 
 ADAMW: Final = ("0.001", "0.003", "0.01")
 _ROUNDS_OF_FOUR: Final = {"localSteps": 4}
+_THREE_IN_FOUR: Final[Mapping[str, Any]] = {
+    "microBatches": 4,
+    "solver": "Slots",
+    "slots": {"full": 3, "forwardOnly": 0},
+    "gossip": _ROUNDS_OF_FOUR,
+}
 ARMS: Final[Mapping[str, Arm]] = {
-    "D2FT": Arm(
-        "D2FT",
-        {
-            "microBatches": 4,
-            "solver": "Slots",
-            "slots": {"full": 3, "forwardOnly": 0},
-            "gossip": _ROUNDS_OF_FOUR,
-        },
-        ADAMW,
-        warm_up_percent=10,
+    "D2FT": Arm("D2FT", _THREE_IN_FOUR, ADAMW, warm_up_percent=10),
+    "D2FT, rescaled": Arm(
+        "D2FT", {**_THREE_IN_FOUR, "rescale": "TrainInverse"}, ADAMW, warm_up_percent=10
     ),
     "DecLoRA": Arm("DecLoRA", _ROUNDS_OF_FOUR, ADAMW),
     "DropPEFT": Arm("DropPEFT", {**_ROUNDS_OF_FOUR, "dropRate": "0.33"}, ADAMW),
