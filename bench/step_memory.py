@@ -89,7 +89,7 @@ CUDA_CASES: Final = [
         for micro in (8, 32)
     ),
     *(Case("llama-1.1b", method, 512, micro) for method in METHODS for micro in (1, 4, 16)),
-    *(Case("llama-1.1b", method, 512, 4, "Full") for method in METHODS),
+    *(Case("llama-60m", method, 128, 32, "Full") for method in METHODS),
 ]
 
 
