@@ -122,10 +122,6 @@ LOSING_A_PROCESS: Mapping[str, Mapping[str, Any]] = {
             }
         },
     },
-    "d2ft": {
-        "training": {"rounds": 30, "batchSize": 20},
-        "method": {"d2FT": {"gossip": {"localSteps": 4, "learningRate": "0.0006"}}},
-    },
 }
 
 
@@ -145,23 +141,37 @@ def test_a_process_is_lost_on_the_way(
     assert scores["adapter"] < scores["base"]
 
 
-def test_flexdemo_on_pods_of_two_processes_loses_one_on_the_way(
-    world: E2eWorld, tiny: Tiny, tmp_path: Path
-) -> None:
-    world.namespace("flexdemo")
-    pool = tiny.overrides["pools"][0] | {"processes": 2}
-    changes: dict[str, Any] = {
-        "pools": [pool],
+ON_PODS: Mapping[str, Mapping[str, Any]] = {
+    "flexdemo": {
         "placement": {"minPeers": 1},
         "training": {"rounds": 60, "batchSize": 16},
         "method": {"flexDeMo": {"sharding": "ZeRO1", "learningRate": "0.003"}},
-    }
-    job = world.example("flexdemo.yaml", **{**tiny.overrides, **changes})
-    world.apply("flexdemo", job)
+    },
+    "d2ft": {
+        "training": {"rounds": 20, "batchSize": 20},
+        "method": {
+            "d2FT": {
+                "sharding": "Groups",
+                "gossip": {"localSteps": 4, "learningRate": "0.0006"},
+            }
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("example", ON_PODS)
+def test_pods_of_two_processes_lose_one_on_the_way(
+    world: E2eWorld, tiny: Tiny, tmp_path: Path, example: str
+) -> None:
+    world.namespace(example)
+    pool = tiny.overrides["pools"][0] | {"processes": 2}
+    changes = {**tiny.overrides, "pools": [pool], **ON_PODS[example]}
+    job = world.example(f"{example}.yaml", **changes)
+    world.apply(example, job)
     name = job["metadata"]["name"]
-    world.wait_round("flexdemo", name, 10)
+    world.wait_round(example, name, 8)
     world.agent.crash_child(f"{name}--arm-1-0", 1)
-    status = world.wait("flexdemo", name, lambda s: condition(s, "Complete") == "True")
+    status = world.wait(example, name, lambda s: condition(s, "Complete") == "True")
     fallen = world.agent.log_of(f"{name}--arm-1-0")
     assert "process 1 of the pod's 2 was ended by signal 9" in fallen
     adapter = world.download(status["adapter"]["uri"], tmp_path / "adapter")
