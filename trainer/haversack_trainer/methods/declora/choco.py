@@ -9,7 +9,8 @@ before it; every ``MAX_CHAIN`` rounds, and whenever a neighbour has no copy, the
 the copies begin anew. The first round of a run goes in fp32: B is next to zero.
 
 Two ends mix only if both know each other's copy. Both see in the log who sent what kind of message, so both
-decide alike: an edge that is new opens once both of its ends have sent a state.
+decide alike: an edge that is new opens once both of its ends have sent a state. If one end could not read the other's
+message, it says so in its next word; from then on the edge is new.
 """
 
 from __future__ import annotations
@@ -80,7 +81,12 @@ class Quantised:
         self._num_before = max(kinds[me], 0)
         self._lacks_copies = len(self._copies) <= len(near)
         self._remember(closed)
-        return Taken(dict(self._copies), frozenset(near) - blobs.keys(), refused)
+        lacking = frozenset(open_) - self._copies.keys()
+        return Taken(dict(self._copies), frozenset(near) - blobs.keys(), refused, lacking)
+
+    def drop(self, peers: Iterable[int]) -> None:
+        for peer in peers:
+            self._copies.pop(peer, None)
 
     def miss(self, closed: ClosedRound) -> None:
         self._copies = {}

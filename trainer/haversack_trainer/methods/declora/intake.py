@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 from haversack_trainer.contract.robust import Robust
@@ -14,6 +14,7 @@ from haversack_trainer.method import Fetch
 from haversack_trainer.robust.soundness import tally
 
 from .kinds import Weights
+from .lacks import Half, halves, heard, named, without
 from .mixers.base import Mixed, Mixer
 from .mixing import disagreement, open_shares, towards
 from .pushsum import PushSum
@@ -68,6 +69,8 @@ class InTime:
 
     def __init__(self, wire: Wire, me: int, robust: Robust | None, spread: float) -> None:
         self._wire, self._me, self._robust, self._spread = wire, me, robust, spread
+        self._gone: dict[int, Half] = {}
+        self._lacked: tuple[tuple[int, int], ...] = ()
 
     @property
     def gain(self) -> float | None:
@@ -75,25 +78,34 @@ class InTime:
         return self._wire.gain
 
     def say(self, word: Word) -> Word:
-        return word
+        return replace(word, lost=self._lacked)
 
     def take_in(self, came: Came) -> TakenIn:
+        number = came.closed.round
+        back, self._gone = heard(self._gone, came.said, self._me, number)
+        if not (keeps_mean := self._robust is None and came.mixer.is_linear):
+            back = []
         if came.graph is None:
             # Nobody mixed with this peer, so it mixes with nobody: Q stays doubly stochastic.
             self._wire.miss(came.closed)
-            return TakenIn({}, disagreement({self._me: came.own}))
+            mixed = without(dict(came.own), back) if back else {}
+            return TakenIn(mixed, disagreement({self._me: came.own}))
+        self._wire.drop(named(came.said, self._me))
         taken = self.taken(came, came.graph.neighbours(self._me))
         taken = sound(taken, self._me, self._spread)
+        self._lacked = tuple((number, peer) for peer in sorted(taken.lacking))
+        shares = open_shares(came.graph, self._me, taken.shut)
+        if keeps_mean:
+            self._gone |= halves(number, shares, taken.states, self._me, self.gain or 1.0)
         seen = disagreement(taken.states) | tally(taken.refused)
-        return TakenIn(self._mixed(came, came.graph, taken), seen)
+        return TakenIn(without(self._mixed(came, shares, taken), back), seen)
 
     def taken(self, came: Came, near: Sequence[int]) -> Taken:
         """The states that the neighbours and this peer itself have sent."""
         return self._wire.take(came.closed, self._me, came.fetch, near)
 
-    def _mixed(self, came: Came, graph: Topology, taken: Taken) -> Mixed:
+    def _mixed(self, came: Came, shares: Mapping[int, float], taken: Taken) -> Mixed:
         me, own, mixer, gain = self._me, came.own, came.mixer, self.gain
-        shares = open_shares(graph, me, taken.shut)
         robust = self._robust and self._robust.without(len(taken.refused))
         if mixer.is_linear and gain is not None:
             mixed = combined(robust, mixer, shares, taken.states, me)
@@ -101,7 +113,7 @@ class InTime:
         return combined(robust, mixer, shares, taken.states | {me: own}, me)
 
     def start_over(self) -> None:
-        """Nothing hangs on it."""
+        self._gone, self._lacked = {}, ()
 
     def state(self) -> None:
         return None
@@ -121,9 +133,10 @@ class Late(InTime):
             (self._me, *near), lambda peer: self._wire.read(came.closed, peer, came.fetch)
         )
         if self._me not in states:
-            # Nor has any other peer got it.
-            return Taken({self._me: came.own}, frozenset(near))
-        return Taken(states, frozenset(near) - states.keys() - refused, refused)
+            # Without it no edge can be gone; who has got it hears of that.
+            return Taken({self._me: came.own}, frozenset(near), lacking=frozenset(near))
+        lacking = frozenset(near) - states.keys()
+        return Taken(states, lacking - refused, refused, lacking)
 
 
 class Pushed:

@@ -25,7 +25,7 @@ def sound(taken: Taken, me: int, spread: float) -> Taken:
     like = taken.states[me]
     states = of_sound(taken.states, like, spread) | {me: like}
     refused = taken.refused | (taken.states.keys() - states.keys())
-    return Taken(states, taken.shut | refused, refused)
+    return Taken(states, taken.shut | refused, refused, taken.lacking)
 
 
 def arrived(

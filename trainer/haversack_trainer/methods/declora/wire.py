@@ -47,6 +47,8 @@ class Taken:
     """Neighbours it cannot mix with in this round, nor they with it."""
     refused: frozenset[int] = field(default_factory=frozenset)
     """Neighbours whose bytes were unusable."""
+    lacking: frozenset[int] = field(default_factory=frozenset)
+    """Neighbours whose state was due and is not there: they may have mixed with this peer, which cannot with them."""
 
 
 class Wire(Protocol):
@@ -60,6 +62,9 @@ class Wire(Protocol):
 
     def take(self, closed: ClosedRound, me: int, fetch: Fetch, neighbours: Iterable[int]) -> Taken:
         """Read what the neighbours sent in a round that ``me`` is a member of. Raises ``ExchangeError``."""
+
+    def drop(self, peers: Iterable[int]) -> None:
+        """The edges to these peers begin anew, at both ends."""
 
     def miss(self, closed: ClosedRound) -> None:
         """A round closed in which this peer sent nothing that counts."""
@@ -87,7 +92,11 @@ class Whole:
     def take(self, closed: ClosedRound, me: int, fetch: Fetch, neighbours: Iterable[int]) -> Taken:
         near = frozenset(neighbours)
         others, refused = readable(sorted(near), lambda peer: self.read(closed, peer, fetch))
-        return Taken({me: self._sent, **others}, near - others.keys() - refused, refused)
+        lacking = near - others.keys()
+        return Taken({me: self._sent, **others}, lacking - refused, refused, lacking)
+
+    def drop(self, peers: Iterable[int]) -> None:
+        """Nothing hangs on it."""
 
     def miss(self, closed: ClosedRound) -> None:
         """Nothing hangs on it."""

@@ -15,10 +15,12 @@ from haversack_trainer.exchange.payload import DIGEST_BYTES
 _WORD: Final = struct.Struct("<IfBHH")
 _LINK: Final = struct.Struct("<Hf")
 _EDGE: Final = struct.Struct("<HH")
-_MASS: Final = struct.Struct("<dH")
+_MASS: Final = struct.Struct("<d")
+_COUNT: Final = struct.Struct("<H")
 _LOSS: Final = struct.Struct("<IH")
 _HAS_MOVED: Final = 1
 _HAS_MASS: Final = 2
+_HAS_LOST: Final = 4
 _MOST_SAMPLES: Final = 2**32 - 1
 _MOST: Final = 1e9
 _LEAST_SECONDS: Final = 1e-9
@@ -44,25 +46,24 @@ class Word:
     mass: float | None = None
     """What its state counts (PushSum only)."""
     lost: tuple[tuple[int, int], ...] = ()
-    """Round and peer of states that it could not read (PushSum only)."""
+    """Round and peer of states that were due to it and that it could not read."""
 
     def encode(self) -> bytes:
         """Bytes for the payload's body."""
         samples, bias = min(self.num_samples, _MOST_SAMPLES), min(self.bias, _MOST)
-        plan = self.plan[:MAX_EDGES]
+        plan, lost = self.plan[:MAX_EDGES], self.lost[:MAX_LOST]
         flags = _HAS_MOVED * self.has_moved | _HAS_MASS * (self.mass is not None)
+        flags |= _HAS_LOST * bool(lost)
         return b"".join(
             [
                 _WORD.pack(samples, bias, flags, len(self.links), len(plan)),
                 *(_LINK.pack(peer, min(seconds, _MOST)) for peer, seconds in self.links.items()),
                 *(_EDGE.pack(*edge) for edge in plan),
-                b"" if self.mass is None else self._account(self.mass),
+                b"" if self.mass is None else _MASS.pack(self.mass),
+                _COUNT.pack(len(lost)) if lost else b"",
+                *(_LOSS.pack(*loss) for loss in lost),
             ]
         )
-
-    def _account(self, mass: float) -> bytes:
-        lost = self.lost[:MAX_LOST]
-        return _MASS.pack(mass, len(lost)) + b"".join(_LOSS.pack(*loss) for loss in lost)
 
 
 def words(closed: ClosedRound, max_staleness: int = 0) -> dict[int, Word]:
@@ -91,8 +92,11 @@ def _read(payload: Payload) -> Word:
     num_samples, bias, flags, num_links, num_edges = _WORD.unpack_from(body)
     edges_at = _WORD.size + num_links * _LINK.size
     account_at = edges_at + num_edges * _EDGE.size
-    account = _read_account(body[account_at:], there=bool(flags & _HAS_MASS))
-    if not math.isfinite(bias) or account is None or len(body) < account_at:
+    try:
+        account = _read_account(body[account_at:], flags)
+    except (struct.error, ValueError):
+        return Word()
+    if not math.isfinite(bias) or len(body) < account_at:
         return Word()
     links = {
         peer: max(seconds, _LEAST_SECONDS)
@@ -103,15 +107,19 @@ def _read(payload: Payload) -> Word:
     return Word(num_samples, bias, bool(flags & _HAS_MOVED), links, plan, *account)
 
 
-def _read_account(
-    body: bytes, *, there: bool
-) -> tuple[float | None, tuple[tuple[int, int], ...]] | None:
-    """Mass and losses, if they should be there; None for what is something else."""
-    if not there:
-        return None if body else (None, ())
-    if len(body) < _MASS.size:
-        return None
-    mass, num_lost = _MASS.unpack_from(body)
-    if not 0 < mass < _MOST or len(body) != _MASS.size + num_lost * _LOSS.size:
-        return None
-    return mass, tuple(_LOSS.iter_unpack(body[_MASS.size :]))
+def _read_account(body: bytes, flags: int) -> tuple[float | None, tuple[tuple[int, int], ...]]:
+    """Mass and losses, as far as they should be there. Raises ``ValueError`` or ``struct.error`` for what is something else."""
+    mass, lost = None, b""
+    if flags & _HAS_MASS:
+        (mass,), body = _MASS.unpack_from(body), body[_MASS.size :]
+        if not 0 < mass < _MOST:
+            raise ValueError("a state counts something, and not beyond measure")
+    if flags & _HAS_LOST:
+        (count,) = _COUNT.unpack_from(body)
+        end = _COUNT.size + count * _LOSS.size
+        lost, body = body[_COUNT.size : end], body[end:]
+        if len(lost) != count * _LOSS.size:
+            raise ValueError("losses are missing")
+    if body:
+        raise ValueError("there are bytes behind the word")
+    return mass, tuple(_LOSS.iter_unpack(lost))
