@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from bench.figures import RESULTS, commit, spread, write
-from bench.together import in_memory, never, start
+from bench.memory_log import in_memory, never, start
 
 from haversack_trainer.contract.adapter import AdapterSpec, AdapterType, LoraSpec
 from haversack_trainer.contract.cards import METHODS

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from bench import digits
+from bench.memory_log import Door, in_memory, never, start
 from examples.demo import corpus, minilm
 
 from haversack_trainer.contract.cards import METHODS
@@ -53,10 +54,6 @@ class Task:
 DOCSTRINGS: Final = Task("SequenceClassification", minilm.folder, corpus.write, 23, LEARNING_RATE)
 DIGITS: Final = Task("ImageClassification", digits.folder, digits.write, 33, "0.005")
 TASKS: Final[Mapping[str, Task]] = {"docstrings": DOCSTRINGS, "digits": DIGITS}
-
-
-Door = Callable[[int], Any]
-"""A peer's ``Exchange``, by its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +160,6 @@ class Run:
 
     def _sent(self) -> int:
         return sum(turn.exchange.bytes_sent for turn in self.turns)
-
-
-def never() -> bool:
-    return False
 
 
 def job_of(task: Task, data: Path, scale: Scale, seed: int, alpha: str) -> JobFile:
@@ -277,26 +270,3 @@ class Stage:
             seed=self.seed,
             peer=peer,
         )
-
-
-def in_memory() -> Door:
-    """To a log that this process keeps."""
-    from haversack_trainer.exchange.memory import MemoryExchange, MemoryLog
-
-    log = MemoryLog("bench")
-    return lambda peer: MemoryExchange(log, peer)
-
-
-def start(exchanges: Sequence[Any]) -> None:
-    """All peers join, in order, and the first one starts the run."""
-    from haversack_trainer.contract.membership import Identity, Join, Start
-    from haversack_trainer.contract.records import Kind
-
-    identity = Identity(base_model="", adapter="", trainables="", method="", seed="", data="")
-    for peer, exchange in enumerate(exchanges):
-        exchange.join(Join(identity=identity, incarnation=f"peer-{peer}"))
-    first = exchanges[0]
-    first.wait_for(lambda state: len(state.view) == len(exchanges), never)
-    first.append(Kind.START, 0, Start().model_dump_json(by_alias=True).encode())
-    for exchange in exchanges:
-        exchange.wait_for(lambda state: state.start is not None, never)
