@@ -17,8 +17,10 @@ from haversack_trainer.contract.robust import Robust, Rule
 from haversack_trainer.exchange.base import Outgoing
 from haversack_trainer.exchange.codec import HEADER_BYTES, Layout
 from haversack_trainer.method import CannotCatchUp
-from haversack_trainer.methods.declora.kinds import Codec, Graph, Weights
+from haversack_trainer.methods.declora.kinds import Codec, Graph, MixerKind, Weights
+from haversack_trainer.methods.declora.mixers import mixer_of
 from haversack_trainer.methods.declora.settings import Settings
+from haversack_trainer.methods.declora.taking import mean
 
 LAYOUT = Layout.of({name: t.numpy() for name, t in ToyModel().trainable_state().items()})
 
@@ -199,3 +201,28 @@ def test_a_rule_for_more_than_a_neighbourhood_has_is_refused(
     told = chosen.fault_of_few(min_peers)
     assert (told is None) == (says is None)
     assert says is None or says in (told or "")
+
+
+def test_a_state_that_is_gone_is_not_taken_for_the_wrong_one() -> None:
+    """One of five may be wrong. Of the four that are left it may still be, unless the fifth was refused for it."""
+    good, wrong = {"a": np.zeros(1, np.float32)}, {"a": np.ones(1, np.float32)}
+    states = {0: good, 1: wrong, 3: good, 4: good}
+    chosen = Robust(rule=Rule.TRIMMED_MEAN, num_faulty=1), mixer_of(MixerKind.FACTOR)
+    shares = dict.fromkeys(range(5), 0.2)
+    gone = mean(*chosen, shares, states, 0)
+    refused = mean(*chosen, shares, states, 1)
+    assert gone is not None
+    assert refused is not None
+    assert (gone["a"].item(), refused["a"].item()) == (0.0, 0.25)
+
+
+def test_of_the_run_s_adapter_who_is_gone_is_missing_and_not_wrong() -> None:
+    network = ToyNetwork(lost={(0, 1)})
+    robust = Robust(rule=Rule.TRIMMED_MEAN, num_faulty=1)
+    peers = {n: Peer(n, Graph.COMPLETE, robust=robust) for n in range(4)}
+    train(network, peers, range(1))
+    found = peers[0].method.consensus(network.history[0], network.fetch)
+    left = [LAYOUT.decode(network.blobs[0, n]) for n in (0, 2, 3)]
+    for name, tensor in found.items():
+        middle = np.median(np.stack([state[name] for state in left]), axis=0)
+        assert tensor.numpy() == pytest.approx(middle)

@@ -212,12 +212,13 @@ class DecLora:
         if not said:
             raise CannotCatchUp(f"no peer had a finite state in round {closed.round}")
         with whole(closed):
-            states, _ = readable(said, lambda peer: self._wire.read(closed, peer, fetch))
+            states, refused = readable(said, lambda peer: self._wire.read(closed, peer, fetch))
         graph, like = self._network(said, closed.round), self._sent()
         mixer = self._mixer(mixing(self._settings.shape, graph), moved=moved_before(said))
         shares = mean_shares(self._settings.shape, graph, said)
         counted = of_sound(states, like, self._spread)
-        found = mean(self._settings.robust, mixer, shares, counted)
+        num_refused = len(refused) + len(states) - len(counted)
+        found = mean(self._settings.robust, mixer, shares, counted, num_refused)
         if found is None:
             raise CannotCatchUp(lacking(len(counted), closed.round))
         return self._state | found

@@ -43,17 +43,22 @@ def of_sound(states: Mapping[int, State], like: State, spread: float) -> dict[in
 
 
 def mean(
-    robust: Robust | None, mixer: Mixer, of_all: Mapping[int, float], states: Mapping[int, State]
+    robust: Robust | None,
+    mixer: Mixer,
+    of_all: Mapping[int, float],
+    states: Mapping[int, State],
+    num_refused: int,
 ) -> Mixed | None:
-    """Over those of a round's peers that are left, the others having been refused: the run's adapter. None where
-    nobody is, or too few for ``robust``: one of their states would be no average. ``of_all``: shares."""
+    """Over those of a round's peers that are left, the others' states being gone or refused: the run's adapter. None
+    where nobody is, or too few for ``robust``: one of their states would be no average. ``of_all``: shares;
+    ``num_refused``: states that are known to be wrong, which one that is gone is not."""
     if not states:
         return None
     total = sum(of_all[peer] for peer in states) if len(states) < len(of_all) else 1.0
     shares = {peer: of_all[peer] / total for peer in sorted(states)}
     if robust is None:
         return mixer.combine(shares, states, min(shares))
-    rule = robust.without(len(of_all) - len(states))
+    rule = robust.without(num_refused)
     return average(rule, [states[peer] for peer in shares], sorted(states[min(shares)]))
 
 
