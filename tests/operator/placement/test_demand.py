@@ -14,6 +14,8 @@ from haversack_trainer.contract.spec import Footprint, Quantization
 from haversack_trainer.contract.weights import weights_of
 
 MINILM = {"parameters": 22_700_000, "hiddenSize": 384, "numLayers": 6}
+FACTORS = 6 * 2 * 2 * 384 * 8
+"""Numbers that are trained: A and B of rank 8 on two targets of six layers."""
 
 
 def a_spec(method: str = "DecLoRA", **changes: Any) -> JobSpec:
@@ -99,9 +101,8 @@ def test_training_all_weights_takes_what_the_card_says_of_each(
         demand_of(a_spec(footprint=MINILM, pools=pools, adapter={"type": kind})).kinds[0]
         for kind in ("LoRA", "Full")
     )
-    factors = 6 * 2 * 2 * 384 * 8
     each = METHODS["DecLoRA"].memory.bytes_per_trainable + (0 if accelerator else 8)
-    more = MINILM["parameters"] * (each - 4) - factors * each
+    more = MINILM["parameters"] * (each - 4) - FACTORS * each
     for one, other in zip(lora.candidates, full.candidates, strict=True):
         assert other.peak_bytes - one.peak_bytes == more
 
@@ -140,10 +141,21 @@ def test_layers_that_are_left_out_need_no_memory() -> None:
     assert peak(sampler="Bernoulli", dropRate="0.5") > half
 
 
-def peak_with(settings: dict[str, Any]) -> int:
-    spec = a_spec("SPSA", footprint=MINILM)
-    changed = spec.model_copy(update={"method": {"type": "SPSA", "spsa": settings}})
+def peak_with(settings: dict[str, Any], method: str = "SPSA", member: str = "spsa") -> int:
+    spec = a_spec(method, footprint=MINILM)
+    changed = spec.model_copy(update={"method": {"type": method, member: settings}})
     return demand_of(changed).kinds[0].candidates[0].peak_bytes
+
+
+def test_momentum_of_the_mixed_state_is_one_number_a_weight_more() -> None:
+    def more(optimizer: str) -> int:
+        settings = {"optimizer": optimizer}
+        inside = peak_with({"gossip": settings}, "D2FT", "d2FT") - peak_with({}, "D2FT", "d2FT")
+        alone = peak_with(settings, "DecLoRA", "decLoRA") - peak_with({}, "DecLoRA", "decLoRA")
+        assert inside == alone
+        return alone
+
+    assert (more("SGD"), more("QuasiGlobal")) == (0, 4 * FACTORS)
 
 
 def test_many_points_in_a_pass_are_so_many_batches() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import Field
 
 from haversack_trainer.contract.base import Check, Decimal, Frozen, is_share
-from haversack_trainer.contract.cards import MethodSettings
+from haversack_trainer.contract.cards import MemoryModel, MethodSettings
 from haversack_trainer.methods.declora.settings import Settings as Gossip
 
 from .kinds import BackwardScore, ForwardScore, Mode, Protect, Rescale, Sharding, Solver, Ties
@@ -229,6 +229,10 @@ class Settings(MethodSettings):
         default=Gossip(),
         description="Optimizer steps of a peer, and what peers exchange: Dec-LoRA's settings.",
     )
+
+    def memory(self, usual: MemoryModel) -> MemoryModel:
+        """The optimizer is in ``gossip``."""
+        return self.gossip.memory(usual)
 
     def fault(self, num_peers: int) -> str | None:
         """Of the graph over so many peers."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from haversack_trainer.contract.weights import FLOAT_BYTES
+
 EDGE_PERCENT: Final = 50
 DEGREE: Final = 4
 MOMENTUM: Final = 0.9
@@ -23,13 +25,15 @@ class Pace(NamedTuple):
 
     learning_rate: float
     max_grad_norm: int
+    more_bytes: int = 0
+    """In memory, a trained weight, beyond what AdamW keeps."""
 
 
 _OF_SGD: Final = Pace(0.1, 10)
 PACES: Final[Mapping[OptimizerKind, Pace]] = {
     OptimizerKind.ADAMW: Pace(0.001, 1),
     OptimizerKind.SGD: _OF_SGD,
-    OptimizerKind.QUASI_GLOBAL: _OF_SGD,
+    OptimizerKind.QUASI_GLOBAL: _OF_SGD._replace(more_bytes=FLOAT_BYTES),
 }
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
 from haversack_trainer.contract.base import Check, Decimal
-from haversack_trainer.contract.cards import MethodSettings
+from haversack_trainer.contract.cards import MemoryModel, MethodSettings
 from haversack_trainer.contract.privacy import DeltaPrivacy
 from haversack_trainer.contract.records import MAX_LATE_ROUNDS
 from haversack_trainer.contract.robust import Robust
@@ -268,6 +269,10 @@ class Settings(MethodSettings):
             self.edge_percent or EDGE_PERCENT,
             self.degree or DEGREE,
         )
+
+    def memory(self, usual: MemoryModel) -> MemoryModel:
+        each = usual.bytes_per_trainable + PACES[self.optimizer].more_bytes
+        return replace(usual, bytes_per_trainable=each)
 
     def fault(self, num_peers: int) -> str | None:
         # Not at the top: NumPy is too heavy for commands that only look.
