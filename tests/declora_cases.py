@@ -39,6 +39,12 @@ DECLORA_CASES: Final = (
         {"spec.method.decLoRA": {"optimizer": "QuasiGlobal", "momentum": "1"}},
         "momentum: is what is left",
     ),
+    Case(
+        "momentum of the mixed state without any",
+        {"spec.method.decLoRA": {"optimizer": "SGD", "momentum": "0"}},
+        {"spec.method.decLoRA": {"optimizer": "QuasiGlobal", "momentum": "0.0"}},
+        "momentum: without any",
+    ),
     *(
         Case(
             f"momentum of the mixed state with {mixer}",

@@ -21,6 +21,15 @@ OPTIMIZER_CHECKS: Final = (
         "momentum: goes with optimizer SGD or QuasiGlobal; remove it or change the optimizer",
     ),
     Check(
+        "!has(self.momentum) || self.optimizer != 'QuasiGlobal' || double(self.momentum) > 0.0",
+        lambda settings: (
+            settings.momentum is None
+            or settings.optimizer is not OptimizerKind.QUASI_GLOBAL
+            or float(settings.momentum) > 0
+        ),
+        "momentum: without any, QuasiGlobal is SGD; write more than 0, or optimizer SGD",
+    ),
+    Check(
         "self.optimizer != 'QuasiGlobal' || !(self.mixer in ['DeCAF', 'FedRot', 'Auto'])",
         lambda settings: (
             settings.optimizer is not OptimizerKind.QUASI_GLOBAL
