@@ -24,6 +24,15 @@ class OwnValues:
 
     def __init__(self, places: Sequence[Place], process: int) -> None:
         self._places, self._process = places, process
+        self._shapes = {
+            number: extent.of(torch.empty(place.shape, device="meta")).shape
+            for number, place in enumerate(places)
+            if (extent := place.extents[process]) is not None
+        }
+
+    def shape(self, number: int) -> torch.Size:
+        """Of what the process has of a place."""
+        return self._shapes[number]
 
     def trained(self, resting: Resting) -> Iterator[tuple[int, Place, Extent]]:
         """Those that are trained now and of which the process has something, with their numbers."""
@@ -34,10 +43,7 @@ class OwnValues:
 
     def size(self, resting: Resting) -> int:
         """Numbers in ``take`` and ``give``."""
-        return sum(
-            extent.of(torch.empty(place.shape, device="meta")).numel()
-            for _, place, extent in self.trained(resting)
-        )
+        return sum(self._shapes[number].numel() for number, *_ in self.trained(resting))
 
     @torch.no_grad()
     def take(self, flat: Tensor, resting: Resting) -> None:
@@ -102,14 +108,14 @@ class Masters:
         found = torch.zeros(place.shape, dtype=tensor.dtype, device=tensor.device)
         for process, extent in enumerate(place.extents):
             if extent is not None and (extent.runs is not None or process == FIRST):
-                extent.add(found, self._of(process, place, extent))
+                extent.add(found, self._of(process, number))
         return found
 
-    def _of(self, process: int, place: Place, extent: Extent) -> Tensor:
+    def _of(self, process: int, number: int) -> Tensor:
+        here = self._places[number].here
         if process == FIRST:
-            return place.here.detach()
-        shape = extent.of(torch.empty(place.shape, device="meta")).shape
-        return self._wires.receive(shape, place.here.dtype, process)
+            return here.detach()
+        return self._wires.receive(self._own[process].shape(number), here.dtype, process)
 
     @torch.no_grad()
     def push(self) -> None:
@@ -161,7 +167,7 @@ class Masters:
             else self._wires.receive((own.size(resting),), some.dtype, process)
         )
         held = list(own.trained(resting))
-        shapes = [extent.of(self._wholes[n]).shape for n, _, extent in held]
+        shapes = [own.shape(number) for number, *_ in held]
         for (number, _, extent), shape, values in zip(
             held, shapes, torch.split(flat, [shape.numel() for shape in shapes]), strict=True
         ):
