@@ -6,12 +6,17 @@ import html
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from run_harness import Crew, PeerThread
 
 from haversack_trainer.exchange.base import Outgoing
-from haversack_trainer.method import CannotCatchUp, Method, NoConsensus
+from haversack_trainer.exchange.log import ClosedRound
+from haversack_trainer.method import CannotCatchUp, Fetch, Method, NoConsensus
+from haversack_trainer.report.events import StoodIn, read_events
+
+LAST: Final = 5
+"""Of the rounds, which are counted from 0."""
 
 
 class OutOfStep:
@@ -53,22 +58,28 @@ def test_if_nobody_knows_better_its_own_adapter_is_judged(crew: Callable[..., Cr
 
 
 class WithoutMean(OutOfStep):
-    """A method whose states are too few for an average."""
+    """A method whose states are too few for an average, but in the end."""
 
-    def consensus(self, *_: Any) -> Any:
-        raise CannotCatchUp("too few sound states")
+    def consensus(self, closed: ClosedRound, fetch: Fetch) -> Any:
+        if closed.round < LAST:
+            raise CannotCatchUp("too few sound states")
+        return self._method.consensus(closed, fetch)
 
 
-def test_that_one_s_own_adapter_stands_in_for_the_mean_is_in_the_report(
+def test_that_one_s_own_adapter_stood_in_for_the_mean_is_in_the_report_with_its_rounds(
     crew: Callable[..., Crew], tmp_path: Path
 ) -> None:
+    """And no longer in the peer's word once there is a mean again."""
     pair = crew()
     seat = pair.peers[0]._peer._seat
     pair.peers[0]._peer._seat = replace(seat, method=WithoutMean(seat.method))
     pair.run()
     (page,) = (tmp_path / "store").rglob("report.html")
-    words = "own adapter stands in for the mean of all: too few sound states"
+    words = "After 3 rounds from 1 to 3, peer 0's own adapter stood in for the mean of all: too few sound states."
     assert words in html.unescape(page.read_text())
+    events = read_events(tmp_path / "store" / "job" / "events.jsonl")
+    assert [event.round for event in events if isinstance(event, StoodIn)] == [1, 2, 3]
+    assert pair.peers[0].exchange.peer_reports()[0].remark == ""
 
 
 class Garbled:

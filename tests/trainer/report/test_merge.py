@@ -14,6 +14,7 @@ from haversack_trainer.report.events import (
     PeerLeft,
     RoundClosed,
     RunStarted,
+    StoodIn,
 )
 from haversack_trainer.report.merge import merged
 from haversack_trainer.report.story import tell
@@ -88,3 +89,12 @@ def test_the_story_of_a_merged_run_counts_every_round(stories: list[list[Event]]
 def test_two_remarks_of_a_round_are_both_kept_and_one_that_all_tell_is_told_once() -> None:
     told = [Decided(time=float(n), round=3, remark=word) for n, word in enumerate("aba")]
     assert [event.remark for event in merged([told]) if isinstance(event, Decided)] == ["a", "b"]
+
+
+def test_one_happening_of_a_peer_in_a_round_is_told_once_though_others_had_the_same_in_it() -> None:
+    told = [
+        StoodIn(time=float(n), round=number, peer=peer, reason="too few")
+        for n, (number, peer) in enumerate([(3, 0), (3, 1), (3, 0), (4, 0)])
+    ]
+    found = [(event.round, event.peer) for event in merged([told]) if isinstance(event, StoodIn)]
+    assert found == [(3, 0), (3, 1), (4, 0)]

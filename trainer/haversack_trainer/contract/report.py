@@ -53,7 +53,7 @@ class PeerReport(Frozen):
     epsilon: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Differential privacy that its records have spent, where the method protects them."""
     remark: str = Field(default="", max_length=MAX_REMARK)
-    """What its method has decided by itself."""
+    """What its method has decided by itself, or that its own adapter stood in for the mean of all."""
     time: float = Field(default=0.0, ge=0, lt=1e11, allow_inf_nan=False)
     """Unix time of the report, by the peer's clock."""
 

@@ -255,12 +255,12 @@ class Peer:
         if closed is None:
             return dict(self._snapshot.tensors)
         try:
-            return seat.method.consensus(closed, seat.exchange.fetch)
+            found = seat.method.consensus(closed, seat.exchange.fetch)
         except CannotCatchUp as error:
-            remark = f"peer {seat.exchange.me}'s own adapter stands in for the mean of all: {error}"
-            _logger.warning("%s", remark)
-            seat.recorder.decided(closed.round + 1, remark)
+            seat.recorder.stood_in(closed.round, str(error))
             return dict(self._snapshot.tensors)
+        seat.recorder.averaged()
+        return found
 
     def _load_consensus(self) -> None:
         self._seat.model.load_trainable_state(self._consensus())

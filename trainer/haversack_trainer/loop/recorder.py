@@ -24,6 +24,8 @@ from haversack_trainer.report.events import (
     Event,
     EventLog,
     ReportError,
+    StoodIn,
+    words_of,
 )
 from haversack_trainer.report.progress import Progress, Standing
 
@@ -50,6 +52,8 @@ class Recorder:
     _began: float = field(default=0.0, init=False)
     _reports: Mapping[int, PeerReport] = field(default_factory=dict, init=False)
     _progress: Progress | None = field(default=None, init=False)
+    _stand_in: str = field(default="", init=False)
+    """Instead of the method's remark, for as long as there is no mean of all."""
 
     def state(self, state: PeerState) -> None:
         """Say at once that this peer is doing something else now."""
@@ -116,11 +120,18 @@ class Recorder:
         """Write down what the log says beyond rounds of this peer's own."""
         self._tell(Seen(reports=self._known_reports()))
 
-    def decided(self, round: int, remark: str) -> None:
-        """Something was done otherwise than the job asks for, from ``round`` on; said once for each round."""
-        if self.word.remark != remark:
-            self.word = self.word.model_copy(update={"remark": remark[:MAX_REMARK]})
-            self._write(Decided(round=round, remark=remark))
+    def stood_in(self, round: int, reason: str) -> None:
+        """No mean of all could be made of ``round``, and this peer's own adapter was taken for it; said once."""
+        happening = StoodIn(round=round, peer=self.word.peer, reason=reason)
+        remark = f"after round {round}, {words_of(happening)}"[:MAX_REMARK]
+        if remark != self._stand_in:
+            self._stand_in = remark
+            _logger.warning("%s", remark)
+            self._write(happening)
+
+    def averaged(self) -> None:
+        """There is a mean of all again."""
+        self._stand_in = ""
 
     def checkpoint_failed(self, round: int, reason: str) -> None:
         """The store would not take a checkpoint."""
@@ -150,7 +161,13 @@ class Recorder:
             _logger.warning("%s", error)
 
     def _known_reports(self) -> Mapping[int, PeerReport]:
-        return {**self._reports, self.word.peer: self.word}
+        return {**self._reports, self.word.peer: self._said}
+
+    @property
+    def _said(self) -> PeerReport:
+        if not self._stand_in:
+            return self.word
+        return self.word.model_copy(update={"remark": self._stand_in})
 
     def _send(self) -> None:
         self._due = self.clock() + self.period_seconds
@@ -161,7 +178,7 @@ class Recorder:
                 "time": time.time(),
             }
         )
-        self.exchange.report(self.word)
+        self.exchange.report(self._said)
         if self.exchange.state.leader == self.word.peer:
             self._reports = self.exchange.peer_reports()
 

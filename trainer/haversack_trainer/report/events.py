@@ -89,12 +89,25 @@ class Evaluated(Happening):
 
 
 class Decided(Happening):
-    """Something was chosen without a person: the method (method.type Auto, in round 0), or by the method from what its peers measured; or the
-    leader's own adapter, where no mean of all can be made."""
+    """Something was chosen without a person: the method (method.type Auto, in round 0), or by the method from what its peers measured."""
 
     kind: Literal["Decided"] = "Decided"
     round: int = Field(description="First round that it holds for.")
     remark: str = Field(description="What, and why.")
+
+
+class StoodIn(Happening):
+    """A peer's own adapter was judged, saved or published, since no mean of all could be made."""
+
+    kind: Literal["StoodIn"] = "StoodIn"
+    round: int = Field(description="Round whose outcome it stood for.")
+    peer: int = Field(description="Whose adapter.")
+    reason: str = Field(description="Why there was no mean.")
+
+
+def words_of(event: StoodIn) -> str:
+    """A part of a sentence."""
+    return f"peer {event.peer}'s own adapter stood in for the mean of all: {event.reason}"
 
 
 class CheckpointSaved(Happening):
@@ -149,6 +162,7 @@ Event = Annotated[
     | PeerLeft
     | RoundClosed
     | Decided
+    | StoodIn
     | Evaluated
     | CheckpointSaved
     | CheckpointFailed

@@ -16,6 +16,7 @@ from .events import (
     RoundClosed,
     RunStarted,
     Scored,
+    StoodIn,
 )
 
 _ORDER: Final = ("RunStarted", "PeerLeft", "PeerJoined", "RoundClosed")
@@ -41,7 +42,7 @@ def _key(event: Event) -> object:
         case RunStarted() | RoundClosed() | CheckpointFailed() | Decided():
             remark = event.remark if isinstance(event, Decided) else ""
             return event.kind, event.round, remark
-        case PeerJoined() | PeerLeft():
+        case PeerJoined() | PeerLeft() | StoodIn():
             return event.kind, event.peer, event.round
         case Evaluated():
             return event.kind, event.evaluation.round

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from haversack_trainer.contract.jobfile import JobFile
@@ -21,6 +21,7 @@ from .charts import (
     traffic_chart,
     verdict_chart,
 )
+from .events import words_of
 from .story import Point, Story, best_and_last, mean_loss, thinned
 from .svg import element, plain
 from .units import counted, duration, size
@@ -110,11 +111,23 @@ def _modelled(story: Story) -> str:
 
 
 def _exchanged(story: Story) -> str:
-    decided = "".join(f" {sentence}" for sentence in story.decided)
+    decided = "".join(f" {sentence}" for sentence in (*story.decided, *_stood_in(story)))
     if not story.num_timed:
         return decided
     each = duration(story.exchange_seconds / story.num_timed)
     return f" An exchange took {each}, {story.hidden:.0%} of it hidden behind compute.{decided}"
+
+
+def _stood_in(story: Story) -> Iterator[str]:
+    """When a peer's own adapter was taken for the mean of all, and why the last time."""
+    for events in story.stood_in.values():
+        first, last = events[0].round, events[-1].round
+        when = (
+            f"After round {last}"
+            if len(events) == 1
+            else f"After {len(events)} rounds from {first} to {last}"
+        )
+        yield f"{when}, {words_of(events[-1])}."
 
 
 def peers_section(story: Story) -> str:

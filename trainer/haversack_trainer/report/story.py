@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 
 from haversack_trainer.contract.report import MODELLED
 
-from .events import Decided, Evaluated, Event, PeerJoined, PeerLeft, RoundClosed, RunStarted
+from .events import (
+    Decided,
+    Evaluated,
+    Event,
+    PeerJoined,
+    PeerLeft,
+    RoundClosed,
+    RunStarted,
+    StoodIn,
+)
 
 Point = tuple[int, float]
 """Round and value."""
@@ -47,6 +56,8 @@ class Story:
     left: list[Mark] = field(default_factory=list)
     decided: list[str] = field(default_factory=list)
     """What the method chose, in its own words."""
+    stood_in: dict[int, list[StoodIn]] = field(default_factory=lambda: defaultdict(list))
+    """By peer, in order of rounds."""
     began: float | None = None
     ended: float | None = None
 
@@ -82,6 +93,8 @@ def tell(events: Iterable[Event]) -> Story:
                 _add_evaluation(story, event)
             case Decided():
                 story.decided.append(f"From round {event.round} on, {event.remark}.")
+            case StoodIn():
+                story.stood_in[event.peer].append(event)
             case PeerJoined():
                 where = f" on {event.node}" if event.node else ""
                 story.joined.append(
