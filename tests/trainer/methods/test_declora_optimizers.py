@@ -14,7 +14,7 @@ from torch import nn
 from toys import ToyNetwork
 
 from haversack_trainer.methods.declora.kinds import MixerKind, OptimizerKind
-from haversack_trainer.methods.declora.optimizers import QuasiGlobalSgd
+from haversack_trainer.methods.declora.optimizers import QuasiGlobalSgd, Sgd
 
 RATE, MOMENTUM = 0.05, 0.9
 KINDS = list(OptimizerKind)
@@ -47,14 +47,13 @@ def ours(
     wanted: Vectors,
     rates: Sequence[float],
     num_steps: int = 1,
-    kind: type[torch.optim.SGD] = QuasiGlobalSgd,
+    kind: type[Sgd] = QuasiGlobalSgd,
 ) -> Vectors:
     points = [nn.Parameter(torch.zeros(row.shape, dtype=torch.float64)) for row in wanted]
     optimizers = [kind([point], lr=RATE, momentum=MOMENTUM) for point in points]
     for rate in rates:
         for point, optimizer, goal in zip(points, optimizers, wanted, strict=True):
-            if isinstance(optimizer, QuasiGlobalSgd):
-                optimizer.begin_round(num_steps * rate)
+            optimizer.begin_round(num_steps * rate)
             optimizer.param_groups[0]["lr"] = rate
             for _ in range(num_steps):
                 point.grad = torch.from_numpy(pull(point.detach().numpy(), goal))
@@ -80,10 +79,10 @@ def test_momentum_of_the_mixed_state_leaves_unlike_peers_closer_to_what_is_best_
     wanted = unlike(8)
     best = wanted.mean(axis=0)
 
-    def error(kind: type[torch.optim.SGD]) -> float:
+    def error(kind: type[Sgd]) -> float:
         return float(np.abs(ours(wanted, [RATE] * 60, 3, kind) - best).max())
 
-    assert error(QuasiGlobalSgd) < 0.7 * error(torch.optim.SGD)
+    assert error(QuasiGlobalSgd) < 0.7 * error(Sgd)
 
 
 def test_what_was_frozen_has_no_past() -> None:

@@ -11,18 +11,21 @@ from .kinds import OptimizerKind
 from .settings import Settings
 
 
-def optimizer_of(
-    settings: Settings, parameters: Sequence[nn.Parameter]
-) -> torch.optim.AdamW | torch.optim.SGD:
-    """New, without moments."""
-    rate, decay = settings.rate, float(settings.weight_decay)
-    if settings.optimizer is OptimizerKind.ADAMW:
-        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
-    kind = QuasiGlobalSgd if settings.optimizer is OptimizerKind.QUASI_GLOBAL else torch.optim.SGD
-    return kind(parameters, lr=rate, momentum=settings.momentum_share, weight_decay=decay)
+class AdamW(torch.optim.AdamW):
+    """Torch's, of local steps."""
+
+    def begin_round(self, unit: float) -> None:
+        """Before the first step of a round; ``unit``: the sum of its steps' learning rates."""
 
 
-class QuasiGlobalSgd(torch.optim.SGD):
+class Sgd(torch.optim.SGD):
+    """Torch's, of local steps."""
+
+    def begin_round(self, unit: float) -> None:
+        """As ``AdamW``'s."""
+
+
+class QuasiGlobalSgd(Sgd):
     """QG-DSGDm (Lin, Karimireddy, Stich, Jaggi, arXiv 2102.04761, Algorithm 1), here with several steps between two mixings.
 
     A round's momentum starts from an average of how far the state has moved from one round's start to the next,
@@ -35,8 +38,7 @@ class QuasiGlobalSgd(torch.optim.SGD):
 
     @torch.no_grad()
     def begin_round(self, unit: float) -> None:
-        """Before the first step of a round; ``unit``: the sum of its steps' learning rates. What is frozen or was in the
-        last round has no past."""
+        """What is frozen or was in the last round has no past."""
         for group in self.param_groups:
             mu, before = group["momentum"], group.get("unit", unit)
             group["unit"] = unit
@@ -50,3 +52,12 @@ class QuasiGlobalSgd(torch.optim.SGD):
                     state["global_momentum"] = moved if known is None else known * mu + moved
                     state["momentum_buffer"] = state["global_momentum"].clone()
                 state["place"] = parameter.detach().clone()
+
+
+def optimizer_of(settings: Settings, parameters: Sequence[nn.Parameter]) -> AdamW | Sgd:
+    """New, without moments."""
+    rate, decay = settings.rate, float(settings.weight_decay)
+    if settings.optimizer is OptimizerKind.ADAMW:
+        return AdamW(parameters, lr=rate, weight_decay=decay)
+    kind = QuasiGlobalSgd if settings.optimizer is OptimizerKind.QUASI_GLOBAL else Sgd
+    return kind(parameters, lr=rate, momentum=settings.momentum_share, weight_decay=decay)

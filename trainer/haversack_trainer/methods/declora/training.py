@@ -15,7 +15,7 @@ from haversack_trainer.contract.schedule import STEADY, Schedule
 from haversack_trainer.method import Batches, StepResult, Trainee, dropout_seed
 from haversack_trainer.privacy.samples import SampleGradients
 
-from .optimizers import QuasiGlobalSgd, optimizer_of
+from .optimizers import optimizer_of
 from .settings import Settings
 
 
@@ -142,8 +142,7 @@ class LocalTraining:
     def _steps(self, round: int) -> StepResult:
         self._model.train(mode=True)
         rates = self._rates(round)
-        if isinstance(self.optimizer, QuasiGlobalSgd):
-            self.optimizer.begin_round(sum(rates))
+        self.optimizer.begin_round(sum(rates))
         losses: list[float] = []
         num_samples = 0
         for step, rate in enumerate(rates, round * len(rates)):
