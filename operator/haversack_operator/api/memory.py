@@ -48,7 +48,7 @@ def _peaks(
         weights = weights.in_parts(footprint, processes)
     settings = card.load_settings().model_validate(spec.method.get(card.member) or {})
     active = settings.active_layers(footprint.num_layers)
-    memory = settings.memory(card.memory)
+    memory = settings.memory_in_pod(settings.memory(card.memory), processes)
     for size in sizes:
         peak = memory.peak_bytes(
             footprint,

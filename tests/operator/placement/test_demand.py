@@ -206,6 +206,28 @@ def test_the_processes_of_a_cpu_peer_share_its_memory() -> None:
     assert four == (4, 4 * one[1])
 
 
+def groups_peak(**settings: Any) -> int:
+    """Of a pod of two devices, without weights and runtime."""
+    pools = [{"name": "one", "accelerator": {"count": 2}}]
+    method = {"type": "D2FT", "d2FT": settings}
+    spec = a_spec(footprint=MINILM, pools=pools).model_copy(update={"method": method})
+    weights = 4 * Footprint.model_validate(MINILM).parameters
+    constant = METHODS["D2FT"].memory.runtime_bytes + weights
+    return demand_of(spec).kinds[0].candidates[0].peak_bytes - constant
+
+
+def test_processes_that_have_groups_each_take_a_share_of_the_activations() -> None:
+    """What is no group's, and what is trained, is whole on the first; every process loads all weights."""
+    alone, known = groups_peak(), groups_peak(sharding="Groups", groups=12)
+    assert 0.65 < known / alone < 0.7
+    assert known < groups_peak(sharding="Groups") < 0.82 * alone
+    uneven = [
+        groups_peak(sharding="Groups", **more)
+        for more in ({"devices": [2, 1]}, {"measureRho": True})
+    ]
+    assert uneven == [alone + 12 * FACTORS] * 2
+
+
 def test_a_micro_batch_is_no_more_than_a_process_s_part_of_the_batch() -> None:
     spec = a_spec(pools=[{"name": "one", "processes": 4}], training={"batchSize": 30})
     sharded = spec.model_copy(

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from haversack_trainer.blocks import BlocksError, GroupOps, Op, Scales, find_groups
 from haversack_trainer.blocks.routes import Hosts, num_transfers
 from haversack_trainer.blocks.scores import fisher, gated
+from haversack_trainer.contract.cards import MemoryModel
+from haversack_trainer.methods.d2ft.pod_memory import in_pod, largest_share
 
 FULL, FORWARD, SKIP = Op.FULL, Op.FORWARD, Op.SKIP
 TABLES: tuple[GroupOps, ...] = (
@@ -153,6 +155,37 @@ def test_each_process_holds_its_share_of_the_layers_and_the_first_the_rest() -> 
     )
     assert sum(held) == whole + shared, "what groups share of an adapter is with both"
     assert held[1] < linear / 2 + sum(p.nbytes for _, p in Model(network).trainables())
+
+
+def kept_bytes(network: nn.Module) -> int:
+    """What autograd keeps of a pass in full in this thread, but for weights."""
+    held = {p.untyped_storage().data_ptr() for p in network.parameters()}
+    sizes: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept):
+        loss = stacks.loss(network)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return sum(size for pointer, size in sizes.items() if pointer not in held)
+
+
+@pytest.mark.parametrize(("family", "size"), [("roberta", 2), ("roberta", 4), ("llama", 2)])
+def test_the_first_process_keeps_no_more_activations_than_placement_reckons_with(
+    family: str, size: int
+) -> None:
+    wide = {"hidden_size": 64, "intermediate_size": 256}
+    network = stacks.network(family, sizes=wide).requires_grad_(True)
+    whole = kept_bytes(network)
+    num_groups = find_groups(network).num_groups
+    with pod(network, stacks.loss, hosts_of(num_groups, size)) as spread, spread.first.step():
+        found = kept_bytes(spread.models[0].network)
+    usual = MemoryModel(bytes_per_trainable=24, activation_factor=1000, score_copies=4)
+    counted = in_pod(usual, largest_share(num_groups, size)).activation_factor / 1000
+    assert 0.5 * counted < found / whole < counted < 0.7
 
 
 def test_it_is_judged_by_all_of_its_groups_with_and_without_its_adapter() -> None:

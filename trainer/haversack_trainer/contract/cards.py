@@ -72,6 +72,10 @@ class MethodSettings(Frozen):
         """What these settings make of the method's ``usual`` memory."""
         return usual
 
+    def memory_in_pod(self, memory: MemoryModel, num_processes: int) -> MemoryModel:  # noqa: ARG002  # a method's own may ask
+        """What a process takes of it, of a peer that is a pod with so many: the one that takes most."""
+        return memory
+
     def fault_of_scores(self) -> str | None:
         """As ``fault``, of a job whose peers judge themselves on samples of their own."""
         return fault_of_scores(getattr(self, "privacy", None))

@@ -12,6 +12,7 @@ from haversack_trainer.contract.cards import MemoryModel, MethodSettings
 from haversack_trainer.methods.declora.settings import Settings as Gossip
 
 from .kinds import BackwardScore, ForwardScore, Mode, Protect, Rescale, Sharding, Solver, Ties
+from .pod_memory import in_pod, largest_share
 
 BUDGET: Final = "0.6"
 FULL_SHARE: Final = "0.8"
@@ -233,6 +234,13 @@ class Settings(MethodSettings):
     def memory(self, usual: MemoryModel) -> MemoryModel:
         """The optimizer is in ``gossip``."""
         return self.gossip.memory(usual)
+
+    def memory_in_pod(self, memory: MemoryModel, num_processes: int) -> MemoryModel:
+        """Unequal devices get what their groups' weights say, and rho is measured on the whole model."""
+        if self.sharding is Sharding.NONE or num_processes == 1:
+            return memory
+        is_even = self.devices is None and not self.measure_rho
+        return in_pod(memory, largest_share(self.groups, num_processes) if is_even else 1.0)
 
     def fault(self, num_peers: int) -> str | None:
         """Of the graph over so many peers."""
