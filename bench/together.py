@@ -1,4 +1,4 @@
-"""Peers of one process that train one model together and take turns on it, over a log in memory.
+"""Peers of one process that train together, each its own copy of a model, and take turns, over a log in memory.
 
 A MiniLM learns to tell from a docstring which family of Python's standard library it comes from, or a small vision
 transformer which digit it sees. Every arm of a comparison sees the same batches, and seeds are paired.
@@ -19,11 +19,9 @@ from examples.demo import corpus, minilm
 
 from haversack_trainer.contract.cards import METHODS
 from haversack_trainer.contract.jobfile import JobFile
-from haversack_trainer.contract.schedule import Schedule, ScheduleKind
+from haversack_trainer.contract.schedule import STEADY, Schedule, ScheduleKind
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from haversack_trainer.data import Batches, Samples, Split
     from haversack_trainer.method import Method
     from haversack_trainer.model import FineTuned
@@ -70,11 +68,11 @@ class Scale:
 
 @dataclass
 class Turn:
-    """One peer: its method, its door to the log, and the state that it puts into the model in its turn."""
+    """One peer: its method, its door to the log, and its model."""
 
     method: Method
     exchange: Any
-    state: dict[str, Tensor]
+    model: FineTuned
 
 
 @dataclass
@@ -82,7 +80,6 @@ class Run:
     """One arm with one seed."""
 
     scale: Scale
-    model: FineTuned
     held_out: Samples
     turns: list[Turn]
     personal: Sequence[Samples] = ()
@@ -125,38 +122,34 @@ class Run:
     def _round(self, number: int) -> None:
         slowest = 0.0
         for turn in self.turns:
-            self.model.load_trainable_state(turn.state)
             begin = time.process_time()
             turn.method.local_step(number)
             spent = time.process_time() - begin
             slowest, self.local_cpu_seconds = max(slowest, spent), self.local_cpu_seconds + spent
             turn.exchange.publish(number, turn.method.outgoing(), never)
-            turn.state = self.model.trainable_state()
         self.cpu_seconds.append(slowest)
         for turn in self.turns:
-            swap = turn.exchange.collect(number, never)
-            self.model.load_trainable_state(turn.state)
-            self.seen = turn.method.incoming(swap)
-            turn.state = self.model.trainable_state()
+            self.seen = turn.method.incoming(turn.exchange.collect(number, never))
 
     def _evaluate(self, done: int) -> None:
         from haversack_trainer.evaluate import evaluate
 
         first = self.turns[0]
+        own = first.model.trainable_state()
         closed = first.exchange.state.closed[-1]
-        self.model.load_trainable_state(first.method.consensus(closed, first.exchange.fetch))
-        found = evaluate(self.model, self.held_out, 64, done).evaluation
+        first.model.load_trainable_state(first.method.consensus(closed, first.exchange.fetch))
+        found = evaluate(first.model, self.held_out, 64, done).evaluation
+        first.model.load_trainable_state(own)
         self.losses[done] = round(found.loss, 5)
         self.accuracies[done] = round(found.accuracy or 0.0, 4)
 
     def _personal(self) -> list[float]:
         from haversack_trainer.evaluate import evaluate
 
-        found = []
-        for turn, own in zip(self.turns, self.personal, strict=False):
-            self.model.load_trainable_state(turn.state)
-            found.append(round(evaluate(self.model, own, 64, 0).evaluation.accuracy or 0.0, 4))
-        return found
+        return [
+            round(evaluate(turn.model, own, 64, 0).evaluation.accuracy or 0.0, 4)
+            for turn, own in zip(self.turns, self.personal, strict=False)
+        ]
 
     def _sent(self) -> int:
         return sum(turn.exchange.bytes_sent for turn in self.turns)
@@ -195,6 +188,7 @@ class Stage:
     task: Task
     scale: Scale
     seed: int
+    job: JobFile
     model: FineTuned
     samples: Samples
     parts: Split
@@ -217,7 +211,7 @@ class Stage:
             samples = read(job.dataset, data, job.model.task)
         parts = split(samples, job.dataset, scale.peers, seed)
         model = load_model(job, task.model(), samples.classes)
-        return Stage(task, scale, seed, model, samples, parts)
+        return Stage(task, scale, seed, job, model, samples, parts)
 
     def run(
         self,
@@ -242,19 +236,41 @@ class Stage:
         schedule: ScheduleKind = ScheduleKind.CONSTANT,
     ) -> dict[str, Any]:
         """The same with these settings and no others. ``schedule``: of the learning rate."""
-        door, card = door or in_memory(), METHODS[method]
-        chosen = card.load_settings().model_validate(settings)
         course = Schedule(schedule, num_rounds=self.scale.rounds)
+        turns = self.turns(
+            method, settings, door or in_memory(), course=course, is_pooled=is_pooled
+        )
+        personal = [self.samples.take(part) for part in self.parts.personal]
+        return Run(self.scale, self.parts.held_out, turns, personal).all_rounds()
+
+    def turns(
+        self,
+        method: str,
+        settings: Mapping[str, Any],
+        door: Door,
+        *,
+        course: Schedule = STEADY,
+        is_pooled: bool = False,
+    ) -> list[Turn]:
+        """All peers at their start."""
+        card = METHODS[method]
+        chosen = card.load_settings().model_validate(settings)
         turns = []
         for peer in range(1 if is_pooled else self.scale.peers):
+            model = self._model_of(peer)
             batches = self.batches(peer, is_pooled=is_pooled)
-            made = card.load_factory()(
-                chosen, peer, self.seed, self.model, batches, schedule=course
-            )
-            turns.append(Turn(made, door(peer), self.model.trainable_state()))
+            made = card.load_factory()(chosen, peer, self.seed, model, batches, schedule=course)
+            turns.append(Turn(made, door(peer), model))
         start([turn.exchange for turn in turns])
-        personal = [self.samples.take(part) for part in self.parts.personal]
-        return Run(self.scale, self.model, self.parts.held_out, turns, personal).all_rounds()
+        return turns
+
+    def _model_of(self, peer: int) -> FineTuned:
+        """Methods may keep what they find in a model, so that no two can have the same one."""
+        from haversack_trainer.model import load_model
+
+        if peer == 0:
+            return self.model
+        return load_model(self.job, self.task.model(), self.samples.classes)
 
     def batches(self, peer: int, *, is_pooled: bool = False) -> Batches:
         """What a peer trains on."""
