@@ -11,9 +11,20 @@ from bench.pages import result, table_of, versus
 
 def droppeft() -> str:
     """A step by drop rate, DropPEFT beside Flower, what the configurator comes to, and what FedAvg does."""
-    figures = result("droppeft_step")["figures"]
-    steps = table_of(
-        ["drop rate", "ms a step", "of the time at 0", "of the layers' saved bytes at 0"],
+    steps = "\n".join(_steps(name) for name in ("droppeft_step", "droppeft_step_cuda"))
+    beside = versus("flower_fedavg", "FedAvg of LoRA")
+    return f"{steps}\n{beside}\n{_bandit()}\n{_to_target()}\n{_personal()}"
+
+
+def _steps(name: str) -> str:
+    figures = result(name)["figures"]
+    return table_of(
+        [
+            f"drop rate, on {figures.get('accelerator', 'one core')}",
+            "ms a step",
+            "of the time at 0",
+            "of the layers' saved bytes at 0",
+        ],
         (
             [
                 rate,
@@ -24,8 +35,6 @@ def droppeft() -> str:
             for rate, step in figures["step_ms"].items()
         ),
     )
-    beside = versus("flower_fedavg", "FedAvg of LoRA")
-    return f"{steps}\n{beside}\n{_bandit()}\n{_to_target()}\n{_personal()}"
 
 
 def _to_target() -> str:

@@ -166,7 +166,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "docs/methods/d2ft.md": pages.d2ft,
     "docs/methods/droppeft.md": droppeft,
     "docs/methods/flexdemo.md": pages.flexdemo_wan,
-    "docs/methods/spsa.md": pages.spsa_log,
+    "docs/methods/spsa.md": pages.spsa,
 }
 """With one table each."""
 

@@ -28,8 +28,46 @@ def table_of(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def spsa_log() -> str:
-    """What SPSA's log costs: bytes by number of machines, then replaying and joining."""
+def spsa() -> str:
+    """How well SPSA learns, and what its log costs."""
+    return f"{_spsa_learning()}\n{_spsa_log()}"
+
+
+def _spsa_learning() -> str:
+    """Each arm after forward passes that all of them made, and at its best."""
+    arms = result("spsa_learning_cuda")["figures"]["arms"]
+    shared = min(len(points) for points in arms.values()) - 1
+    return table_of(
+        [
+            "SmolLM2-135M",
+            f"held-out loss and accuracy after {arms['MeZO'][shared]['forwards']:,} forward passes",
+            "its rounds by then",
+            "lowest loss",
+            "after forward passes",
+            "last loss",
+            "after",
+        ],
+        (_spsa_row(arm, points, shared) for arm, points in arms.items()),
+    )
+
+
+def _spsa_row(arm: str, points: list[dict[str, Any]], shared: int) -> list[str]:
+    then, last = points[shared], points[-1]
+    best = min(points, key=lambda point: float(point["held_out_loss"]))
+    rounds = sum(len(point["training_losses"]) for point in points[: shared + 1])
+    return [
+        arm,
+        f"{then['held_out_loss']:.3f}, {100 * then['held_out_accuracy']:.1f} %",
+        f"{rounds:,}",
+        f"{best['held_out_loss']:.3f}, {100 * best['held_out_accuracy']:.1f} %",
+        f"{best['forwards']:,}",
+        f"{last['held_out_loss']:.3f}",
+        f"{last['forwards']:,}",
+    ]
+
+
+def _spsa_log() -> str:
+    """Bytes by number of machines, then replaying and joining."""
     found = result("spsa_log")
     figures, load = found["figures"], found["machine"]["load_average"]
     lines = [
@@ -94,7 +132,7 @@ def declora_quality() -> str:
     """Dec-LoRA's options on the same data, and Dec-LoRA beside NVFlare."""
     tables = [
         _options("digits", result("declora_quality_digits")["figures"]),
-        _options("docstrings, AdamW", result("declora_quality")["figures"]),
+        _options("docstrings", result("declora_quality_cuda")["figures"]),
         versus("nvflare_ring", "LoRA on a ring"),
     ]
     return "\n".join(tables)
@@ -128,7 +166,7 @@ def _options(task: str, figures: Mapping[str, Any]) -> str:
 
 def d2ft() -> str:
     """A step in slices, and what skipping costs in quality."""
-    return f"{_d2ft_step()}\n{_d2ft_quality()}"
+    return f"{_d2ft_step('d2ft_step')}\n{_d2ft_step('d2ft_step_cuda')}\n{_d2ft_quality()}"
 
 
 def _d2ft_quality() -> str:
@@ -150,12 +188,13 @@ def _d2ft_quality() -> str:
     )
 
 
-def _d2ft_step() -> str:
+def _d2ft_step(name: str) -> str:
     """Time and kept bytes of a step in slices, against everything in full."""
-    figures = result("d2ft_step")["figures"]
+    figures = result(name)["figures"]
+    device = figures.get("accelerator", "one core")
     return table_of(
         [
-            "trained",
+            f"trained, on {device}",
             "in full, forward only, skipped",
             "of the time",
             "modelled",
