@@ -219,7 +219,7 @@ def expected_mib(case: Case, parameters: int, device: str) -> int:
     )
     card = METHODS[case.method]
     settings = card.load_settings().model_validate(SETTINGS[case.method])
-    peak = card.memory.peak_bytes(
+    peak = settings.memory(card.memory).peak_bytes(
         footprint,
         weights_of(footprint, adapter_of(case)),
         max_length=case.max_length,

@@ -166,7 +166,7 @@ def test_many_points_in_a_pass_are_so_many_batches() -> None:
 
 
 def test_a_projection_has_a_backward_pass() -> None:
-    plain = demand_of(a_spec("DecLoRA", footprint=MINILM)).kinds[0].candidates[0].peak_bytes
+    plain = demand_of(a_spec("FlexDeMo", footprint=MINILM)).kinds[0].candidates[0].peak_bytes
     assert peak_with({"estimator": "Projection"}) == plain > peak_with({})
 
 

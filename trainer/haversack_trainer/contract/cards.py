@@ -178,6 +178,8 @@ def _load(reference: str) -> Any:
 
 
 _HOME: Final = "haversack_trainer.methods"
+_MIXING: Final = 44
+"""Bytes of a trained weight: 32 as measured of a peer alone, and the states of two neighbours while they are read."""
 
 METHODS: Final[dict[str, MethodCard]] = {
     card.type: card
@@ -190,7 +192,7 @@ METHODS: Final[dict[str, MethodCard]] = {
             factory=f"{_HOME}.d2ft.method:d2ft",
             pieces="microBatches",
             needs_backward=True,
-            memory=MemoryModel(bytes_per_trainable=24, activation_factor=40, score_copies=4),
+            memory=MemoryModel(bytes_per_trainable=_MIXING, activation_factor=40, score_copies=4),
             ring_edges=True,
             forecast=f"{_HOME}.d2ft.forecast:Forecast",
             shards=True,
@@ -204,7 +206,7 @@ METHODS: Final[dict[str, MethodCard]] = {
             forecast=f"{_HOME}.declora.forecast:Forecast",
             factory=f"{_HOME}.declora.method:DecLora",
             needs_backward=True,
-            memory=MemoryModel(bytes_per_trainable=24, activation_factor=28, score_copies=4),
+            memory=MemoryModel(bytes_per_trainable=_MIXING, activation_factor=28, score_copies=4),
             ring_edges=True,
         ),
         MethodCard(
