@@ -8,7 +8,7 @@ from .choosing import SHORT_ROUND_STEPS, Links, Memory, Peers, Row
 
 _IN_STEP: Final = {"scheme": "Auto", "update": "AdamW", "learningRate": "0.001"}
 """With AdamW, where all may be sent all is sent: plain synchronous training, at the rate at which it learned best
-of those tried (``bench/results/flexdemo_wan.json``)."""
+of those tried (``bench/results/flexdemo_wan.json``; LoRA on one process, ``choosing.json``: 0.003)."""
 
 TABLE: Final[tuple[Row, ...]] = (
     Row(
@@ -52,11 +52,18 @@ TABLE: Final[tuple[Row, ...]] = (
         peers=frozenset({Peers.MIXED}),
     ),
     Row(
+        name="lines for every step",
+        method="FlexDeMo",
+        settings={**_IN_STEP, "learningRate": "0.003"},
+        why="all peers train in step as one, and learn from unlike data as if it were in one place",
+        links=frozenset({Links.EVERY_STEP}),
+    ),
+    Row(
         name="fast lines",
         method="DecLoRA",
         settings={"localSteps": SHORT_ROUND_STEPS},
         why="where an exchange is soon done, short rounds keep the peers close",
-        links=frozenset({Links.SHORT_ROUNDS}),
+        links=frozenset({Links.EVERY_STEP, Links.SHORT_ROUNDS}),
     ),
     Row(
         name="slow lines",
