@@ -110,7 +110,7 @@ def test_what_cannot_be_had_says_why(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "refused" in table
     assert said.startswith("spec.method.type: Auto finds no method for this job; SPSA: ")
     assert "SPSA: spec.network.bulk: SPSA sends nothing beside the log" in said
-    assert "DecLoRA: a step of pool tiny takes 988" in said
+    assert "DecLoRA: a step of pool tiny takes 989.8" in said
 
 
 def test_without_a_footprint_only_lines_and_devices_decide(

@@ -57,8 +57,8 @@ def test_the_table(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed[:4] == [
         "PEER  POOL  NODE         ZONE    MICRO-BATCH  MEMORY  STEP PEAK",
         "0     gpu   dc-a100-0    dc      8            16 GiB  24.8 GiB",
-        "1     gpu   dc-l4-0      dc      4            16 GiB  15.6 GiB",
-        "2     edge  edge-orin-0  office  1            10 GiB  8.7 GiB",
+        "1     gpu   dc-l4-0      dc      4            16 GiB  15.7 GiB",
+        "2     edge  edge-orin-0  office  1            10 GiB  8.8 GiB",
     ]
     assert printed[5].startswith("3 of 4 peers placed, proven optimal (")
     assert printed[6] == (

@@ -8,7 +8,7 @@ from .choosing import SHORT_ROUND_STEPS, Links, Memory, Peers, Row
 
 _IN_STEP: Final = {"scheme": "Auto", "update": "AdamW", "learningRate": "0.001"}
 """With AdamW, where all may be sent all is sent: plain synchronous training, at the rate at which it learned best
-of those tried (``bench/results/flexdemo_wan.json``; LoRA on one process, ``choosing.json``: 0.003)."""
+of those tried (``bench/results/flexdemo_wan.json``)."""
 
 TABLE: Final[tuple[Row, ...]] = (
     Row(
@@ -54,7 +54,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(
         name="lines for every step",
         method="FlexDeMo",
-        settings={**_IN_STEP, "learningRate": "0.003"},
+        settings={"scheme": "Full", "update": "AdamW", "learningRate": "0.003"},
         why="all peers train in step as one, and learn from unlike data as if it were in one place",
         links=frozenset({Links.EVERY_STEP}),
     ),
