@@ -88,10 +88,11 @@ def _method(spec: JobSpec) -> tuple[str, Frozen]:
         raise InvalidSpec(f"spec.method.type: {wrong}; write {known}")
     settings = chosen.pop(member, None)
     if chosen:
-        extra = quote(min(chosen))
-        raise InvalidSpec(
-            f"spec.method: {extra} does not go with type {type_}; remove it, or change the type"
-        )
+        extra = min(chosen)
+        remedy = "remove it, or change the type"
+        if extra.lower() == member.lower():
+            remedy = f"write {member}"
+        raise InvalidSpec(f"spec.method: {quote(extra)} does not go with type {type_}; {remedy}")
     model = AutoSettings if type_ == AUTO else METHODS[str(type_)].load_settings()
     return member, _validate(model, {} if settings is None else settings, f"spec.method.{member}")
 

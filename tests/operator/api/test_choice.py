@@ -32,7 +32,7 @@ from haversack_trainer.contract.traffic import Line
 
 MINILM = {"parameters": 22_713_728, "hiddenSize": 384, "numLayers": 6}
 LLAMA = {"parameters": 1_100_048_384, "hiddenSize": 2048, "numLayers": 22, "vocabularySize": 32_000}
-FAST, LESS_FAST, SLOW, THIN = "1000", "2", "0.5", "0.001"
+FAST, SLOW, THIN = "1000", "0.5", "0.001"
 
 
 def auto(**figures: str) -> dict[str, Any]:
@@ -65,8 +65,7 @@ REACHED: dict[str, dict[str, Any]] = {
     "no room for a backward pass": {**auto(), "spec.pools": [cpus("955Mi")]},
     "little room": {**auto(), "spec.pools": [cpus("1000Mi")]},
     "unlike peers": {**auto(), "spec.pools": [cpus("4Gi"), cpus("4Gi", "4", "large")]},
-    "lines for every step": auto(bandwidthMbps=FAST, stepSeconds="1"),
-    "fast lines": auto(bandwidthMbps=LESS_FAST, stepSeconds="1"),
+    "fast lines": auto(bandwidthMbps=FAST, stepSeconds="1"),
     "slow lines": auto(bandwidthMbps=SLOW, stepSeconds="0.2"),
     "otherwise": auto(),
 }
@@ -98,17 +97,24 @@ def test_rows_name_methods_and_settings_that_there_are() -> None:
         assert all(check.holds(settings.model_validate(row.settings)) for check in settings.checks)
 
 
-def test_training_in_step_has_learned_more_in_the_same_compute_than_short_rounds() -> None:
+STANDARD_ERROR = 0.016
+"""Of an accuracy of 80 % on 600 held-out samples."""
+
+
+def test_what_fast_lines_choose_has_learned_no_less_than_training_in_step() -> None:
     """As far as it was measured: a row that measurements speak against is to be looked at again."""
     results = Path(__file__).parents[3] / "bench/results"
     files = [results / f"choosing{kind}.json" for kind in ("", "_cuda")]
-    arms = {n: a for f in files for n, a in json.loads(f.read_text())["figures"].items()}
-    rows = {row.name: row for row in TABLE}
-    in_step, in_rounds = arms["FlexDeMo, Full AdamW"], arms[rows["fast lines"].method]
-    for name, arm in (("lines for every step", in_step), ("fast lines", in_rounds)):
-        assert rows[name].settings.items() <= arm["settings"].items()
-    assert in_step["accuracy"] > in_rounds["accuracy"]
-    assert in_step["loss"] < in_rounds["loss"]
+    found = [pair for f in files for pair in json.loads(f.read_text())["figures"].items()]
+    arms = {name: arm for name, arm in found if isinstance(arm, dict)}
+    (row,) = (row for row in TABLE if row.name == "fast lines")
+    chosen = arms[row.method]
+    assert row.settings.items() <= chosen["settings"].items()
+    in_step = [arm for name, arm in arms.items() if name.startswith("FlexDeMo")]
+    assert in_step
+    for arm in in_step:
+        assert arm["steps"] == chosen["steps"]
+        assert chosen["accuracy"] > arm["accuracy"] - STANDARD_ERROR
 
 
 pools = st.lists(

@@ -167,3 +167,8 @@ def test_no_torch_is_imported(settings: dict[str, object]) -> None:
     command = [sys.executable, "-c", code]
     job = edited({"spec.method": {"type": "DecLoRA", "decLoRA": settings}})
     subprocess.run(command, input=json.dumps(job), text=True, check=True, timeout=60)
+
+
+def test_a_member_in_other_letters_is_named() -> None:
+    with pytest.raises(InvalidSpec, match=r"'d2ft' does not go with type D2FT; write d2FT"):
+        parse_spec(edited({"spec.method": {"type": "D2FT", "d2ft": {}}}))

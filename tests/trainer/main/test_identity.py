@@ -67,6 +67,11 @@ def other_settings(job: JobFile, _: Path) -> dict[str, Any]:
     return {"method": {"type": "SPSA", "settings": {"directions": 5}}}
 
 
+def falling_rate(job: JobFile, _: Path) -> dict[str, Any]:
+    training = job.training.model_dump(mode="json", by_alias=True)
+    return {"training": training | {"learningRateSchedule": "Cosine"}}
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -74,6 +79,7 @@ def other_settings(job: JobFile, _: Path) -> dict[str, Any]:
         (other_seed, "trainables"),
         (other_base, "base model"),
         (other_settings, "method"),
+        (falling_rate, "method"),
         (other_data, "data"),
     ],
 )

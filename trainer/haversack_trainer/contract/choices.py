@@ -52,18 +52,11 @@ TABLE: Final[tuple[Row, ...]] = (
         peers=frozenset({Peers.MIXED}),
     ),
     Row(
-        name="lines for every step",
-        method="FlexDeMo",
-        settings={"scheme": "Full", "update": "AdamW", "learningRate": "0.003"},
-        why="all peers train in step as one, and learn from unlike data as if it were in one place",
-        links=frozenset({Links.EVERY_STEP}),
-    ),
-    Row(
         name="fast lines",
         method="DecLoRA",
         settings={"localSteps": SHORT_ROUND_STEPS},
         why="where an exchange is soon done, short rounds keep the peers close",
-        links=frozenset({Links.EVERY_STEP, Links.SHORT_ROUNDS}),
+        links=frozenset({Links.SHORT_ROUNDS}),
     ),
     Row(
         name="slow lines",

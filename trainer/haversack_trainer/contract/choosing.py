@@ -30,7 +30,6 @@ LONG_ROUND_STEPS: Final = 100
 class Links(StrEnum):
     """How long an exchange takes beside a step."""
 
-    EVERY_STEP = "EveryStep"
     SHORT_ROUNDS = "ShortRounds"
     ROUNDS = "Rounds"
     LONG_ROUNDS = "LongRounds"
@@ -53,12 +52,11 @@ class Peers(StrEnum):
 
 
 WORDS: Final[Mapping[StrEnum, str]] = {
-    Links.EVERY_STEP: "an exchange of what is trained with all other peers takes at most a step",
     Links.SHORT_ROUNDS: f"an exchange of what is trained takes at most {SHORT_ROUND_STEPS} steps",
     Links.ROUNDS: f"an exchange of what is trained takes {SHORT_ROUND_STEPS} to {ROUND_STEPS} steps",
     Links.LONG_ROUNDS: f"an exchange of what is trained takes {ROUND_STEPS} to {LONG_ROUND_STEPS} steps",
     Links.SCALARS: f"an exchange of what is trained takes more than {LONG_ROUND_STEPS} steps",
-    Links.UNKNOWN: "nothing is known of the line",
+    Links.UNKNOWN: "without model.footprint and a line's bandwidth an exchange cannot be reckoned",
     Memory.WHOLE: "a backward pass through the whole model fits every peer",
     Memory.PARTS: "it fits some peer only in tiny micro-batches or with layers left out",
     Memory.FORWARD: "some peer has no room for a backward pass",
@@ -144,10 +142,7 @@ def links_of(line: Line | None, work: Work | None, step_seconds: float) -> Links
     """The class of a line, for peers that train so much and take so long for a step."""
     if line is None or work is None:
         return Links.UNKNOWN
-    num_bytes, others = FLOAT_BYTES * work.trainable, work.num_peers - 1
-    if line.seconds(num_bytes, others) <= step_seconds:
-        return Links.EVERY_STEP
-    whole = line.seconds(num_bytes, min(NEIGHBOURS, others))
+    whole = line.seconds(FLOAT_BYTES * work.trainable, min(NEIGHBOURS, work.num_peers - 1))
     if whole <= SHORT_ROUND_STEPS * step_seconds:
         return Links.SHORT_ROUNDS
     if whole <= ROUND_STEPS * step_seconds:

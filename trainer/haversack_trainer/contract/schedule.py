@@ -25,6 +25,11 @@ class Schedule:
     warm_up_percent: int = 0
     num_rounds: int = 1
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether the learning rate stays as it is set, however many rounds there are."""
+        return self.kind is ScheduleKind.CONSTANT and not self.warm_up_percent
+
     def factor(self, round: int, step: int = 0, num_steps: int = 1) -> float:
         """What the learning rate is multiplied with in a step of a round of ``num_steps``, both counted from 0.
 

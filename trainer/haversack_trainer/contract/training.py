@@ -47,7 +47,7 @@ class TrainingSpec(Frozen):
     learning_rate_schedule: ScheduleKind = Field(
         default=ScheduleKind.CONSTANT,
         description="How the method's learningRate goes over the rounds. Constant: it stays. Linear and Cosine: it falls to "
-        "nearly 0 in the last one, with which peers whose data are unlike come together.",
+        "nearly 0 in the last one.",
     )
     warm_up_percent: int = Field(
         default=0,

@@ -118,11 +118,16 @@ def _find(
 def _identity(config: PeerConfig, model: FineTuned, parts: Split) -> Identity:
     """What the run's peers must have in common."""
     settings = config.settings.model_dump(mode="json", by_alias=True)
+    schedule = config.job.training.schedule
+    if schedule.is_steady:
+        course = ""
+    else:
+        course = f" {schedule.kind} {schedule.warm_up_percent} % of {schedule.num_rounds} rounds"
     return Identity(
         base_model=model.base_digest(),
         adapter=model.adapter_text(),
         trainables=model.trainables_digest(),
-        method=f"{config.card.type} {json.dumps(settings, sort_keys=True)}",
+        method=f"{config.card.type} {json.dumps(settings, sort_keys=True)}{course}",
         seed=str(config.job.training.seed),
         data=parts.digest,
     )

@@ -21,7 +21,7 @@ from .word import Word
 MAX_ROUNDS: Final = 8
 """So long a peer that has not been heard of may still say that it lacked something."""
 MAX_KEPT_BYTES: Final = 2**26
-"""Of neighbours' states, kept until these are heard of again: little beside a process. Larger ones are not, and the mean
+"""Of a round's neighbours' states, kept until these are heard of again: little beside a process. Larger ones are not, and the mean
 then stays moved."""
 
 
