@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import resource
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from typing import Any, Final
 from bench import figures
 from bench.abreast import abreast, processes, unfolding
 from bench.arms import ARMS, PEERS, Who, best_rate, num_rounds, rate_of, settings_of
+from bench.pages import figures_if_any
 from bench.together import Scale, Stage
 
 ALPHA: Final = "0.5"
@@ -207,11 +207,6 @@ def keep(name: str, variant: str, device: str, rows: Mapping[str, Row]) -> None:
     figures.write(name, {**shared, **rows}, variant)
 
 
-def known_before(variant: str) -> dict[str, Any]:
-    path = figures.RESULTS / f"choosing{variant}.json"
-    return dict(json.loads(path.read_text())["figures"]) if path.is_file() else {}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -244,7 +239,7 @@ def main() -> None:
             keep("choosing_costs", variant, device, rows)
         return
     for arm, row in learning(chosen.arms, chosen.steps or STEPS, chosen.seeds, chosen.processes):
-        keep("choosing", variant, device, merged(known_before(variant), arm, row))
+        keep("choosing", variant, device, merged(figures_if_any(f"choosing{variant}"), arm, row))
 
 
 if __name__ == "__main__":

@@ -21,8 +21,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from bench.figures import RESULTS, commit, spread, write
+from bench.figures import commit, spread, write
 from bench.memory_log import in_memory, never, start
+from bench.pages import figures_if_any
 
 from haversack_trainer.contract.adapter import AdapterSpec, AdapterType, LoraSpec
 from haversack_trainer.contract.cards import METHODS
@@ -256,12 +257,7 @@ def case_of(row: dict[str, Any]) -> Case:
 
 
 def measured_before(variant: str) -> dict[Case, dict[str, Any]]:
-    path = RESULTS / f"step_memory{variant}.json"
-    if not path.is_file():
-        return {}
-    result = json.loads(path.read_text())
-    shared = {"commit": result["commit"], "accelerator": result["figures"].get("accelerator")}
-    return {case_of(row): {**shared, **row} for row in result["figures"]["steps"]}
+    return {case_of(row): row for row in figures_if_any(f"step_memory{variant}").get("steps", ())}
 
 
 def main() -> None:

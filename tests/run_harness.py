@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import tiny_models
 from hub_certificates import Authority
 from hub_harness import HubThread
 from torch import Tensor
+from waiting import wait_for
 
 from haversack_trainer.config import PeerConfig
 from haversack_trainer.contract.cards import METHODS
@@ -293,8 +293,5 @@ def has_come_to(peer: PeerThread, number: int) -> bool:
 
 
 def wait_until(ready: Callable[[], bool]) -> None:
-    """Fails after half a minute."""
-    deadline = time.monotonic() + 30
-    while not ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    """Fails after half a minute. Rounds here take milliseconds."""
+    wait_for(ready, pause_seconds=0.005)

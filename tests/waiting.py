@@ -10,7 +10,9 @@ T = TypeVar("T")
 WAIT_SECONDS: Final = 30.0
 
 
-def wait_for(what: Callable[[], T | None], seconds: float = WAIT_SECONDS) -> T:
+def wait_for(
+    what: Callable[[], T | None], seconds: float = WAIT_SECONDS, pause_seconds: float = 0.1
+) -> T:
     """The first value that is not None or False."""
     deadline = time.monotonic() + seconds
     while True:
@@ -18,4 +20,4 @@ def wait_for(what: Callable[[], T | None], seconds: float = WAIT_SECONDS) -> T:
         if found:
             return found
         assert time.monotonic() < deadline, f"nothing for {seconds} s"
-        time.sleep(0.1)
+        time.sleep(pause_seconds)
