@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -36,19 +35,28 @@ def test_a_round_costs_what_its_steps_do_not() -> None:
 
 
 def test_children_and_theirs_are_counted_and_nobody_else() -> None:
-    parent = f"import subprocess, sys; subprocess.call([sys.executable, '-c', {BURN!r}])"
-    command = [sys.executable, "-c", parent]
-    with (
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as one,
-        subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other,
-    ):
-        assert one.stdout is not None
-        one.stdout.readline()
-        found = rival.below(os.getpid(), {other.pid})
-        one.communicate(b"\n")
-        other.communicate(b"\n")
-    assert len({process.pid for process in found} - {one.pid}) == 1
-    assert other.pid not in {process.pid for process in found}
+    # Below a process of its own: the one that runs the tests may have other children.
+    call = f"import subprocess, sys; subprocess.call([sys.executable, '-c', {BURN!r}])"
+    family = f"""
+from subprocess import PIPE, Popen
+one = Popen([{sys.executable!r}, "-c", {call!r}], stdin=PIPE, stdout=PIPE)
+other = Popen([{sys.executable!r}, "-c", "input()"], stdin=PIPE)
+one.stdout.readline()
+print(one.pid, other.pid, flush=True)
+input()
+one.communicate(b"\\n")
+other.communicate(b"\\n")"""
+    with subprocess.Popen(
+        [sys.executable, "-c", family], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as above:
+        assert above.stdout is not None
+        one, other = (int(pid) for pid in above.stdout.readline().split())
+        found = rival.below(above.pid, {other})
+        above.communicate(b"\n")
+    pids = {process.pid for process in found}
+    assert one in pids
+    assert len(pids - {one}) == 1
+    assert other not in pids
     assert sum(found.values()) >= 0.28
 
 
