@@ -20,6 +20,7 @@ from torch.nn.functional import pad
 from .options import Options
 from .schemes import TILE, Bucket, Sent, Tile
 from .settings import Scheme as Name
+from .settings import ValueType
 from .sizes import num_picked, num_value_bytes, picked_shape
 from .values import decode_values, encode_values, rounded
 
@@ -33,8 +34,7 @@ class Picked:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._takes_all = options.scheme in {Name.FULL, Name.DILOCO}
-        self.keeps_momentum = not self._takes_all
+        self.keeps_momentum = options.scheme not in {Name.FULL, Name.DILOCO}
         self._picked: dict[str, tuple[Bucket, Positions]] = {}
 
     def new_momentum(self, num_elements: int, device: torch.device) -> Tensor:
@@ -52,10 +52,11 @@ class Picked:
         values = whole[at]
         grouped, scales = self._grouped(values)
         seen = _flat(rounded(self._options.value_type, grouped, scales), values.numel())
-        if self.keeps_momentum:
-            momentum[at] = values - self._options.alpha * seen
         data = encode_values(self._options.value_type, grouped, scales)
-        return Sent(data, float(torch.linalg.vector_norm(seen)) ** 2, before)
+        sent = Sent(data, float(torch.linalg.vector_norm(seen)) ** 2, before)
+        if self.keeps_momentum:  # Last: all of these may be views of it.
+            momentum[at] = values - self._options.alpha * seen
+        return sent
 
     def take_back(self, bucket: Bucket, momentum: Tensor, part: Tensor) -> None:
         if self.keeps_momentum:
@@ -69,15 +70,14 @@ class Picked:
         return _flat(values, self.num_picked(bucket))
 
     def mean(self, bucket: Bucket, parts: Sequence[Tensor]) -> Iterator[Tile]:
-        sums = torch.zeros_like(parts[0], dtype=torch.float64)
-        for values in parts:
-            sums.add_(values)
-        sums.div_(torch.tensor(len(parts), dtype=torch.float64, device=bucket.device))
-        whole = torch.zeros(bucket.num_elements, device=bucket.device)
-        whole[self.positions(bucket)] = sums.float()
-        for start in range(0, bucket.num_elements, TILE[bucket.device.type]):
-            tile = whole[start : start + TILE[bucket.device.type]]
-            yield start, start + tile.numel(), tile.double()
+        if not self._takes_all(bucket):
+            whole = torch.zeros(bucket.num_elements, device=bucket.device)
+            whole[self.positions(bucket)] = _mean(parts)
+            parts = [whole]
+        step = TILE[bucket.device.type]
+        for start in range(0, bucket.num_elements, step):
+            tiles = [part[start : start + step] for part in parts]
+            yield start, start + tiles[0].numel(), _mean(tiles).double()
 
     def num_picked(self, bucket: Bucket) -> int:
         """Elements sent; Striding's count depends on where it is."""
@@ -87,10 +87,10 @@ class Picked:
 
     def positions(self, bucket: Bucket) -> Positions:
         """What all peers pick of the bucket in this step."""
-        if self._takes_all:
-            return slice(None)
         if self._options.scheme is Name.STRIDING:
             return self._stride(bucket)
+        if self._takes_all(bucket):
+            return slice(None)
         known = self._picked.get(bucket.name)
         if known is None or known[0] != bucket:
             key = f"flexdemo/{self._options.seed}/{bucket.step}/{bucket.name}"
@@ -98,6 +98,9 @@ class Picked:
             known = bucket, torch.from_numpy(picked).to(bucket.device)
             self._picked[bucket.name] = known
         return known[1]
+
+    def _takes_all(self, bucket: Bucket) -> bool:
+        return self.num_picked(bucket) == bucket.num_elements
 
     def _stride(self, bucket: Bucket) -> slice:
         period = math.ceil(1 / self._options.rate)
@@ -109,13 +112,23 @@ class Picked:
         return picked_shape(self._options.value_type, self.num_picked(bucket))
 
     def _grouped(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """As a matrix, padded with zeros, and each column's mean magnitude over what is no padding."""
-        rows, _ = picked_shape(self._options.value_type, values.numel())
+        """As a matrix, padded with zeros, and, for signs, each column's mean magnitude over what is no padding."""
+        rows, columns = picked_shape(self._options.value_type, values.numel())
+        if self._options.value_type is not ValueType.SIGN:
+            return values.reshape(rows, columns), values[:0]
         missing = -values.numel() % rows
         grouped = pad(values, (0, missing)).view(-1, rows).t()
         counts = torch.full((grouped.shape[1],), float(rows), device=values.device)
         counts[-1:] -= missing
         return grouped, grouped.abs().sum(0) / counts
+
+
+def _mean(parts: Sequence[Tensor]) -> Tensor:
+    """In fp32, added up in fp64 in their order."""
+    sums = torch.zeros_like(parts[0], dtype=torch.float64)
+    for values in parts:
+        sums.add_(values)
+    return sums.div_(torch.tensor(len(parts), dtype=torch.float64, device=sums.device)).float()
 
 
 def _flat(grouped: Tensor, count: int) -> Tensor:
