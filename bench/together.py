@@ -257,14 +257,14 @@ class Stage:
         chosen = card.load_settings().model_validate(settings)
         turns = []
         for peer in range(1 if is_pooled else self.scale.peers):
-            model = self._model_of(peer)
+            model = self.model_of(peer)
             batches = self.batches(peer, is_pooled=is_pooled)
             made = card.load_factory()(chosen, peer, self.seed, model, batches, schedule=course)
             turns.append(Turn(made, door(peer), model))
         start([turn.exchange for turn in turns])
         return turns
 
-    def _model_of(self, peer: int) -> FineTuned:
+    def model_of(self, peer: int) -> FineTuned:
         """Methods may keep what they find in a model, so that no two can have the same one."""
         from haversack_trainer.model import load_model
 
