@@ -35,9 +35,10 @@ def steps_a_round(scheme: str) -> int:
 
 def due(losses: Mapping[str, float]) -> list[str]:
     """Learning rates that are to be tried next, by the final losses of those that were, at least one: the neighbours of
-    the best. None once both are worse than it."""
+    the best, or of the lowest where all diverged. None once both are worse than it."""
     finite = {rate: loss if math.isfinite(loss) else math.inf for rate, loss in losses.items()}
-    best = LADDER.index(min(finite, key=lambda rate: finite[rate]))
+    places = {LADDER.index(rate): loss for rate, loss in finite.items()}
+    best = min(places, key=lambda place: (places[place], place))
     around = LADDER[max(0, best - 1) : best + 2]
     return [rate for rate in around if rate not in losses]
 
