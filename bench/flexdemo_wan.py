@@ -22,7 +22,7 @@ from typing import Any, Final
 import torch
 from bench.abreast import processes, unfolding
 from bench.figures import write
-from bench.memory_log import in_memory, start
+from bench.memory_log import start
 from bench.wan import Link
 from bench.wan_node import Node, in_turns, nodes_of, timing
 from bench.wan_schemes import (
@@ -38,6 +38,8 @@ from bench.wan_schemes import (
     target_of,
 )
 from bench.wan_tasks import BATCH_SIZE, NUM_NODES, PLANS, Task
+
+from haversack_trainer.exchange.memory import MemoryExchange, MemoryLog
 
 MEGABITS: Final = (10.0, 100.0, 1000.0)
 ONE_WAY_MS: Final = 10.0
@@ -64,11 +66,13 @@ class Case:
         num_rounds = max(1, self.steps // inner)
         every = max(1, min(EVALUATE_EVERY, self.steps) // inner)
         task = task_of(self.plan)
-        nodes = nodes_of(task, self.settings, in_memory())
+        log = MemoryLog("bench")
+        nodes = nodes_of(task, self.settings, lambda peer: MemoryExchange(log, peer))
         start([node.exchange for node in nodes])
         scores = []
         for number in range(num_rounds):
             in_turns(nodes, number, is_last=number + 1 == num_rounds)
+            log.blobs.clear()  # Nobody comes later, and whole models would fill the memory.
             if (number + 1) % every == 0:
                 scores.append(((number + 1) * inner, task.score(nodes[0].model)))
         return {
