@@ -144,6 +144,16 @@ METHOD_CASES: Final = (
             ("outerMomentum", "0.5", "DiLoCo", "Random"),
         )
     ),
+    _flex_case("alpha", {"scheme": "Random", "alpha": "0"}, {"alpha": "0.0"}, "at 0 DeMo"),
+    *(
+        _flex_case(
+            "outerLearningRate",
+            {"scheme": "DiLoCo", "outerLearningRate": "0.0001"},
+            {"scheme": "DiLoCo", "outerLearningRate": zero},
+            "nothing is learned",
+        )
+        for zero in ("0", "0.00")
+    ),
     _flex_case("topK", {"topK": 31}, {"topK": 32}, "half of the chunk"),
     _flex_case("topK", {"chunk": 16}, {"chunk": 16, "topK": 8}, "half of the chunk"),
     _flex_case("chunk", {"chunk": 128}, {"chunk": 100}, "is no power of two"),

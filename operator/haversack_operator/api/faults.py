@@ -36,7 +36,7 @@ _WORDS: Final[Mapping[str, str]] = {
 }
 
 _LIKE: Final[Mapping[str, str]] = {
-    DECIMAL_PATTERN: 'a decimal, like "0.05"',
+    DECIMAL_PATTERN: 'a decimal of 0 or more, like "0.05"',
     NAME_LABEL_PATTERN: "lower-case letters, digits and single '-', like gpu-1",
     OBJECT_NAME_PATTERN: "an object's name: lower-case letters, digits, '-' and '.', like s3-keys",
 }

@@ -118,6 +118,22 @@ class Settings(MethodSettings):
             "alpha: is the share of what was sent that leaves the momentum; write at most 1",
         ),
         Check(
+            "self.scheme != 'DeMo' || !has(self.alpha) || double(self.alpha) > 0.0",
+            lambda settings: (
+                settings.scheme is not Scheme.DEMO
+                or settings.alpha is None
+                or float(settings.alpha) > 0
+            ),
+            "alpha: at 0 DeMo sends the same coefficients again and again; write more than 0",
+        ),
+        Check(
+            "!has(self.outerLearningRate) || double(self.outerLearningRate) > 0.0",
+            lambda settings: (
+                settings.outer_learning_rate is None or float(settings.outer_learning_rate) > 0
+            ),
+            "outerLearningRate: nothing is learned at 0; write more than 0",
+        ),
+        Check(
             "!has(self.outerMomentum) || double(self.outerMomentum) < 1.0",
             lambda settings: settings.outer_momentum is None or float(settings.outer_momentum) < 1,
             "outerMomentum: momentum that never decays grows without end; write less than 1",
@@ -187,7 +203,8 @@ class Settings(MethodSettings):
     )
     rate: Decimal | None = Field(
         default=None,
-        description=f"Random and Striding only: share of the elements sent in a round. Default {RATE}.",
+        description="Random and Striding only: share of the elements sent in a round; Striding sends every n-th, "
+        f"with n = 1/rate rounded up. Default {RATE}.",
     )
     beta: Decimal | None = Field(
         default=None,
