@@ -75,9 +75,10 @@ class Case:
             log.blobs.clear()  # Nobody comes later, and whole models would fill the memory.
             if (number + 1) % every == 0:
                 scores.append(((number + 1) * inner, task.score(nodes[0].model)))
+        if not _are_equal(nodes):
+            raise RuntimeError(f"{self}: the nodes' weights differ")
         return {
             "learning_rate": self.rate,
-            "replicas_equal": _are_equal(nodes),
             "losses": [[step, round(score.loss, 4)] for step, score in scores],
             "accuracies": [[step, score.accuracy] for step, score in scores],
             "bytes_sent_a_step": round(nodes[0].exchange.bytes_sent / (num_rounds * inner)),

@@ -20,7 +20,7 @@ SCHEMES: Final[Mapping[str, Mapping[str, Any]]] = {
 SEND_EVERYTHING: Final = {REFERENCE: 1, "full-sync sign-momentum": 1, "DiLoCo": SYNC_EVERY}
 """Once in so many steps."""
 TARGET_SHARE: Final = 0.8
-"""The loss to come to is the one that the reference has after this share of its steps."""
+"""The loss to come to is the one that the reference has at its last evaluation within this share of its steps."""
 LADDER: Final = (
     *("0.00001", "0.00003", "0.0001", "0.0003"),
     *("0.001", "0.003", "0.01", "0.03", "0.1"),
@@ -47,6 +47,12 @@ def final_loss(curve: Curve) -> float:
     return float(curve["losses"][-1][1])
 
 
+def _end(curve: Curve) -> float:
+    """Its final loss; worse than any if that is no number."""
+    loss = final_loss(curve)
+    return loss if math.isfinite(loss) else math.inf
+
+
 def steps_to(curve: Curve, target: float) -> int | None:
     """The first evaluated step at which the loss is reached."""
     return next((int(step) for step, loss in curve["losses"] if loss <= target), None)
@@ -54,13 +60,12 @@ def steps_to(curve: Curve, target: float) -> int | None:
 
 def soonest(tried: Sequence[Curve], target: float) -> Curve:
     """At the learning rate that comes to the loss first, or that ends lowest where several do, or none."""
-    finite = [curve for curve in tried if math.isfinite(final_loss(curve))]
-    return min(finite, key=lambda c: (steps_to(c, target) or math.inf, final_loss(c)))
+    return min(tried, key=lambda c: (steps_to(c, target) or math.inf, _end(c)))
 
 
 def target_of(tried: Sequence[Curve]) -> float:
     """By the reference's curves: of the one that ends lowest."""
-    losses = min(tried, key=final_loss)["losses"]
+    losses = min(tried, key=_end)["losses"]
     return float(losses[int(len(losses) * TARGET_SHARE) - 1][1])
 
 

@@ -90,6 +90,6 @@ class Plan:
 
 PLANS: Final[Mapping[str, Plan]] = {
     "small_lm": Plan(FromNothing, 200, "0.001"),
-    "minilm_lora": Plan(lambda _: PreTrained(LORA), 200, "0.003"),
-    "minilm_full": Plan(lambda _: PreTrained(FULL), 120, "0.0001"),
+    "minilm_lora": Plan(lambda _: PreTrained(LORA), 120, "0.003"),
+    "minilm_full": Plan(lambda _: PreTrained(FULL), 80, "0.0001"),
 }

@@ -45,13 +45,18 @@ def curve(rate: str, *losses: float) -> dict[str, Any]:
 
 
 def test_the_loss_to_come_to_is_that_of_the_reference_at_its_best_rate() -> None:
-    assert target_of([curve("1", 9, 8, 7, 6, 5), curve("2", 9, 8, 7, 4, 3)]) == 4
+    tried = [curve("1", 9, 8, 7, 6, 5), curve("2", 9, 8, 7, 4, 3)]
+    assert target_of(tried) == 4
+    assert target_of([curve("3", 9, 9, 9, 9, math.nan), *tried]) == 4
 
 
 def test_a_scheme_is_taken_at_the_rate_that_is_there_first() -> None:
     slow_but_deep, quick = curve("1", 9, 8, 3, 1), curve("2", 9, 3, 3, 3)
-    assert soonest([slow_but_deep, quick, curve("3", 2, math.nan)], 3) is quick
+    assert soonest([slow_but_deep, quick], 3) is quick
     assert soonest([slow_but_deep, quick], 0) is slow_but_deep
+    diverged = curve("4", 9, math.nan)
+    assert soonest([diverged, quick], 1) is quick
+    assert soonest([diverged], 1) is diverged
 
 
 def test_rows_tell_what_was_not_reached() -> None:
