@@ -10,7 +10,7 @@ import json
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -30,6 +30,8 @@ STORE_HEADER: Final = "Haversack-Store"
 """Random name of the hub's disk: another one means that log and blobs were lost."""
 MAX_BLOB_BYTES: Final = 2**30
 """The hub takes no larger ones."""
+_PIECE_BYTES: Final = 16_384
+"""Of a body, what is sent at a time: 13 seconds' worth of a line of 10 kbit/s."""
 
 _PASSING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 _MEANING: Final[dict[int, type[ExchangeError]]] = {
@@ -108,12 +110,16 @@ class Line:
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float = 60.0,
     ) -> Reply:
-        """One request. Raises ``LinkDown``, or ``Refused`` if one side does not trust the other."""
+        """One request. ``timeout_seconds``: how long the hub may take or send no byte, however long it is in all.
+
+        Raises ``LinkDown``, or ``Refused`` if one side does not trust the other."""
         try:
             connection = self._connection or self._connect()
             if connection.sock is not None:
                 connection.sock.settimeout(timeout_seconds)
-            connection.request(method, path, body=body, headers=dict(headers or {}))
+            length = {"Content-Length": str(len(body))}
+            # In pieces: a socket's timeout is for all that it is given at once.
+            connection.request(method, path, _pieces(body), {**length, **(headers or {})})
             response = connection.getresponse()
             reply = Reply(response.status, response.headers, response.read())
         except ssl.SSLError as error:
@@ -175,3 +181,8 @@ class Line:
                 "both need certificates of this job's CA"
             )
         return LinkDown(f"the hub at {self._host}:{self._port}: {error!r}")
+
+
+def _pieces(body: bytes) -> Iterator[memoryview]:
+    view = memoryview(body)
+    return (view[start : start + _PIECE_BYTES] for start in range(0, len(view), _PIECE_BYTES))
