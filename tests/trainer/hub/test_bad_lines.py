@@ -12,11 +12,13 @@ from faulty_proxy import FaultyProxy
 from hub_certificates import Authority
 from hub_harness import HubThread, a_join, json_of
 from swapping import swap
+from waiting import wait_for
 
 from haversack_trainer.contract.membership import Start
 from haversack_trainer.contract.records import HEADER_BYTES, Kind
 from haversack_trainer.exchange.base import Evicted, Outgoing
 from haversack_trainer.exchange.http import HttpExchange
+from haversack_trainer.exchange.wire import INCARNATION_HEADER
 
 
 def never() -> bool:
@@ -130,3 +132,23 @@ def test_sixty_four_pollers_see_every_round(hub: HubThread) -> None:
         thread.join()
     assert all(exchange.state.closed == exchanges[0].state.closed for exchange in exchanges)
     assert [len(closed.members) for closed in exchanges[0].state.closed] == [num_peers] * num_rounds
+
+
+def test_an_upload_that_breaks_off_is_no_fault_of_the_hub(
+    hub: HubThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.joined(0)
+    line, path = hub.line("peer-0"), f"/v1/runs/{hub.run}"
+    me = {INCARNATION_HEADER: "first-0"}
+    assert line.request("GET", f"{path}/progress", b"", me).status == 200
+    connection = line._connection
+    assert connection is not None
+    connection.putrequest("PUT", f"{path}/blobs/{'0' * 64}")
+    for name, value in {**me, "Content-Length": "100"}.items():
+        connection.putheader(name, value)
+    connection.endheaders(b"half")
+    wait_for(lambda: list(hub.folder.rglob("*.part")))
+    line.abort()
+    wait_for(lambda: not list(hub.folder.rglob("*.part")))
+    assert hub.line("peer-0").request("GET", f"{path}/progress", b"", me).status == 200
+    assert "Error handling request" not in caplog.text

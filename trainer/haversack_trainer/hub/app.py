@@ -91,6 +91,9 @@ class Hub:
         except tuple(_STATUS) as error:
             status = next(code for kind, code in _STATUS.items() if isinstance(error, kind))
             return self._refusal(status, str(error))
+        except ConnectionError:
+            # Whoever asked has hung up: no fault of the hub, and nobody reads the answer.
+            return self._refusal(408, "the request broke off")
 
     def _peers_only(self, request: web.Request) -> None:
         if request[_CALLER] == OPERATOR:
