@@ -102,32 +102,6 @@ def _spsa_log() -> str:
     return "\n".join(lines) + "\n"
 
 
-def flexdemo_wan() -> str:
-    """Time to equal loss by scheme and line, and what was lost."""
-    figures = result("flexdemo_wan")["figures"]
-    lines = list(figures["timings"])
-    rows = figures["rows"]
-    usual = rows[0]["seconds_to_target"]
-    return table_of(
-        ["scheme", "learning rate", "final loss", "kB sent a step", "steps to target", *lines],
-        (
-            [
-                row["scheme"],
-                row["learning_rate"],
-                f"{row['final_loss']:.3f}",
-                f"{row['bytes_sent_a_step'] / 1000:,.0f}",
-                str(row["steps_to_target"] or "not reached"),
-                *(_sooner(row["seconds_to_target"][line], usual[line]) for line in lines),
-            ]
-            for row in rows
-        ),
-    )
-
-
-def _sooner(seconds: float | None, usual: float) -> str:
-    return f"{seconds:,.0f} s ({usual / seconds:.1f} x)" if seconds else ""
-
-
 def declora_quality() -> str:
     """Dec-LoRA's options on the same data, and Dec-LoRA beside NVFlare."""
     tables = [

@@ -47,25 +47,24 @@ def final_loss(curve: Curve) -> float:
     return float(curve["losses"][-1][1])
 
 
-def _end(curve: Curve) -> float:
-    """Its final loss; worse than any if that is no number."""
-    loss = final_loss(curve)
-    return loss if math.isfinite(loss) else math.inf
-
-
 def steps_to(curve: Curve, target: float) -> int | None:
     """The first evaluated step at which the loss is reached."""
     return next((int(step) for step, loss in curve["losses"] if loss <= target), None)
 
 
-def soonest(tried: Sequence[Curve], target: float) -> Curve:
-    """At the learning rate that comes to the loss first, or that ends lowest where several do, or none."""
-    return min(tried, key=lambda c: (steps_to(c, target) or math.inf, _end(c)))
+def best(tried: Sequence[Curve]) -> Curve:
+    """At the learning rate that ends lowest; one that ends in no number is worse than any."""
+
+    def end(curve: Curve) -> float:
+        loss = final_loss(curve)
+        return loss if math.isfinite(loss) else math.inf
+
+    return min(tried, key=end)
 
 
 def target_of(tried: Sequence[Curve]) -> float:
-    """By the reference's curves: of the one that ends lowest."""
-    losses = min(tried, key=_end)["losses"]
+    """By the reference's curves."""
+    losses = best(tried)["losses"]
     return float(losses[int(len(losses) * TARGET_SHARE) - 1][1])
 
 
@@ -76,14 +75,14 @@ def rows(
     target = target_of(curves[REFERENCE])
     found = []
     for name, tried in curves.items():
-        curve = soonest(tried, target)
+        curve = best(tried)
         steps = steps_to(curve, target)
         found.append(
             {
                 "scheme": name,
                 "learning_rate": curve["learning_rate"],
                 "final_loss": final_loss(curve),
-                "final_accuracy": curve["accuracies"][-1][1],
+                "final_accuracy": curve["accuracies"][-1][1] if "accuracies" in curve else None,
                 "bytes_sent_a_step": curve["bytes_sent_a_step"],
                 "steps_to_target": steps,
                 "seconds_to_target": {

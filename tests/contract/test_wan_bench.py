@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from bench.wan_schemes import LADDER, REFERENCE, SCHEMES, due, for_all, rows, soonest, target_of
+from bench.wan_schemes import LADDER, REFERENCE, SCHEMES, best, due, for_all, rows, target_of
 from bench.wan_tasks import PLANS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,13 +50,11 @@ def test_the_loss_to_come_to_is_that_of_the_reference_at_its_best_rate() -> None
     assert target_of([curve("3", 9, 9, 9, 9, math.nan), *tried]) == 4
 
 
-def test_a_scheme_is_taken_at_the_rate_that_is_there_first() -> None:
-    slow_but_deep, quick = curve("1", 9, 8, 3, 1), curve("2", 9, 3, 3, 3)
-    assert soonest([slow_but_deep, quick], 3) is quick
-    assert soonest([slow_but_deep, quick], 0) is slow_but_deep
-    diverged = curve("4", 9, math.nan)
-    assert soonest([diverged, quick], 1) is quick
-    assert soonest([diverged], 1) is diverged
+def test_a_scheme_is_taken_at_the_rate_that_ends_lowest() -> None:
+    early_then_worse, late = curve("1", 9, 3, 5), curve("2", 9, 8, 4)
+    diverged = curve("3", 2, 2, math.nan)
+    assert best([diverged, early_then_worse, late]) is late
+    assert best([diverged]) is diverged
 
 
 def test_rows_tell_what_was_not_reached() -> None:
