@@ -229,7 +229,7 @@ def main() -> None:
     has_cuda = torch.cuda.is_available()
     if chosen.device == "cuda" and not has_cuda:
         parser.error("--device: there is no CUDA device here; write cpu")
-    device = torch.cuda.get_device_name() if has_cuda else "cpu"
+    device = figures.device_name()
     variant = "_cuda" if has_cuda else ""
     # Written row by row, so that a run that is cut off keeps what it has.
     if chosen.timing:

@@ -17,7 +17,7 @@ from statistics import mean
 from typing import Any, Final
 
 from bench.abreast import abreast
-from bench.figures import spread, write
+from bench.figures import device_name, spread, write
 from bench.together import TASKS, Scale, Stage, Task
 
 from haversack_trainer.contract.schedule import ScheduleKind
@@ -135,13 +135,11 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    import torch
-
     rounds, evaluations = (30, 6) if chosen.device == "cuda" else (6, 2)
     rounds = chosen.rounds or rounds
     period = max(1, rounds // evaluations)
     scale = Scale(chosen.peers, rounds, chosen.local_steps, chosen.batch_size, period)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    device = device_name()
     cases = [Case(arm, seed, scale, chosen.task) for arm in chosen.arms for seed in chosen.seeds]
     for known in measured(cases, chosen.processes):
         if chosen.no_file:

@@ -45,6 +45,13 @@ def spread(values: Sequence[float], digits: int = 2) -> dict[str, float]:
     }
 
 
+def device_name() -> str:
+    """Of the accelerator, or ``cpu``."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
 def commit() -> str:
     """``-dirty`` says that more than result files had changed."""
     commit = _git("rev-parse", "--short=12", "HEAD")

@@ -21,14 +21,13 @@ from typing import Any, Final
 
 import torch
 from bench.abreast import processes, unfolding
-from bench.figures import write
-from bench.memory_log import start
+from bench.figures import device_name, write
 from bench.wan import Link
 from bench.wan_node import Node, in_turns, nodes_of, timing
 from bench.wan_schemes import (
-    REFERENCE,
+    LADDER,
+    RECKONED,
     SCHEMES,
-    SEND_EVERYTHING,
     Curve,
     due,
     final_loss,
@@ -66,7 +65,6 @@ class Case:
         task = task_of(self.plan)
         log = MemoryLog("bench")
         nodes = nodes_of(task, self.settings, lambda peer: MemoryExchange(log, peer))
-        start([node.exchange for node in nodes])
         scores = []
         for number in range(num_rounds):
             in_turns(nodes, number, is_last=number + 1 == num_rounds)
@@ -111,12 +109,8 @@ class Story:
         self._path.write_text(json.dumps(self._known))
 
     def tried(self, plan: str, scheme: str, steps: int) -> list[Curve]:
-        before, after = f"{plan}: {scheme} at ", f", {steps} steps"
-        return [
-            curve
-            for name, curve in self._known.items()
-            if name.startswith(before) and name.endswith(after)
-        ]
+        names = (_name(Case(plan, scheme, rate, steps)) for rate in LADDER)
+        return [self._known[name] for name in names if name in self._known]
 
     def ahead(self, plan: str, scheme: str, steps: int) -> list[Case]:
         """What is to be tried next."""
@@ -155,7 +149,7 @@ def timings(plan: str, link: Link) -> dict[str, Mapping[str, Any]]:
         {
             name: timing(task_of(plan), {**settings, "learningRate": rate}, link)
             for name, settings in SCHEMES.items()
-            if name == REFERENCE or name not in SEND_EVERYTHING
+            if name not in RECKONED
         }
     )
 
@@ -175,7 +169,7 @@ def measure(plan: str, story: Story, asked: argparse.Namespace) -> None:
         "steps": steps,
         "batch_size_per_node": BATCH_SIZE,
         "one_way_delay_ms": ONE_WAY_MS,
-        "device": torch.cuda.get_device_name() if device().type == "cuda" else "cpu",
+        "device": device_name(),
         "curves": curves,
         "timings": timed,
     }

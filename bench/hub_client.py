@@ -19,6 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from bench.wan import Link, relays
+
 from haversack_operator.cluster.certificates import complete
 from haversack_trainer.contract.membership import Identity, Join
 from haversack_trainer.exchange.http import HttpExchange
@@ -83,16 +85,19 @@ def hub_process(root: Path) -> Iterator[HubProcess]:
 
 
 @contextmanager
-def hub_doors(num_peers: int) -> Iterator[tuple[HubProcess, Callable[[int], HttpExchange]]]:
-    """A hub, and what a peer reaches it by."""
+def hub_doors(
+    num_peers: int, link: Link | None = None
+) -> Iterator[tuple[HubProcess, Callable[[int], HttpExchange]]]:
+    """A hub, and what a peer reaches it by: if ``link`` is given, behind a line of its own."""
     with TemporaryDirectory() as name, ExitStack() as stack:
         root = Path(name)
         pairs(root, num_peers)
         hub = stack.enter_context(hub_process(root))
+        lines = stack.enter_context(relays(link, hub.port, num_peers)) if link else None
 
         def door(peer: int) -> HttpExchange:
             made = HttpExchange(
-                f"https://127.0.0.1:{hub.port}",
+                f"https://127.0.0.1:{lines[peer].port if lines else hub.port}",
                 hub_name=HUB_NAME,
                 tls_dir=root / f"peer-{peer}",
                 run=RUN,

@@ -22,10 +22,9 @@ from threading import Barrier, Thread
 from typing import Any, Final
 
 from bench.figures import write
-from bench.hub_client import HUB_NAME, IDENTITY, RUN, hub_process, pairs
+from bench.hub_client import HUB_NAME, RUN, hub_process, pairs
+from bench.memory_log import never, start
 
-from haversack_trainer.contract.membership import Join, Start
-from haversack_trainer.contract.records import Kind
 from haversack_trainer.exchange.base import Exchange, Outgoing
 from haversack_trainer.exchange.http import HttpExchange
 
@@ -101,7 +100,6 @@ class PeerLoop:
     """One peer's rounds: compute, publish, compute ahead or not, collect, fetch all."""
 
     exchange: Exchange
-    num_peers: int
     blob_bytes: int
     compute_seconds: float
     works_ahead: bool
@@ -111,12 +109,6 @@ class PeerLoop:
     round_seconds: list[float] = field(default_factory=list)
 
     def run(self) -> None:
-        me, never = self.exchange.me, lambda: False
-        self.exchange.join(Join(identity=IDENTITY, incarnation=f"i{me}"))
-        self.exchange.wait_for(lambda state: len(state.view) == self.num_peers, never)
-        if me == 0:
-            self.exchange.append(Kind.START, 0, Start().model_dump_json(by_alias=True).encode())
-        self.exchange.wait_for(lambda state: state.start is not None, never)
         self.barrier.wait()
         for number in range(WARM_UP + ROUNDS):
             begin = time.monotonic()
@@ -149,9 +141,10 @@ def measure(
             url, folder = f"https://127.0.0.1:{port}", root / f"peer-{peer}"
             exchange = HttpExchange(url, hub_name=HUB_NAME, tls_dir=folder, run=RUN, me=peer)
             stack.callback(exchange.close)
-            return PeerLoop(exchange, num_peers, blob_bytes, compute_seconds, works_ahead, barrier)
+            return PeerLoop(exchange, blob_bytes, compute_seconds, works_ahead, barrier)
 
         loops = [peer_loop(peer) for peer in range(num_peers)]
+        start([loop.exchange for loop in loops])
         with ThreadPoolExecutor(num_peers) as pool:
             for done in [pool.submit(loop.run) for loop in loops]:
                 done.result()

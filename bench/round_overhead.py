@@ -17,14 +17,12 @@ from typing import Any, Final
 
 import torch
 from bench.figures import spread, write
-from bench.hub_client import IDENTITY, RUN, hub_doors
+from bench.hub_client import hub_doors
+from bench.memory_log import in_memory, never, start
 from torch import Tensor, nn
 
 from haversack_trainer.contract.cards import METHODS, MethodCard
-from haversack_trainer.contract.membership import Join, Start
-from haversack_trainer.contract.records import Kind
 from haversack_trainer.exchange.base import Exchange
-from haversack_trainer.exchange.memory import MemoryExchange, MemoryLog
 
 NUM_PEERS: Final = 4
 WARM_UP: Final = 3
@@ -100,14 +98,8 @@ class Bench:
     beyond: list[float] = field(default_factory=list)
 
     def run(self) -> None:
-        me, never = self.exchange.me, lambda: False
         settings = self.card.load_settings()()
-        method = self.card.load_factory()(settings, me, 17, Weights(), Batches())
-        self.exchange.join(Join(identity=IDENTITY, incarnation=f"i{me}"))
-        self.exchange.wait_for(lambda state: len(state.view) == NUM_PEERS, never)
-        if me == 0:
-            self.exchange.append(Kind.START, 0, Start().model_dump_json(by_alias=True).encode())
-        self.exchange.wait_for(lambda state: state.start is not None, never)
+        method = self.card.load_factory()(settings, self.exchange.me, 17, Weights(), Batches())
         for number in range(WARM_UP + ROUNDS):
             begin = time.perf_counter()
             method.local_step(number)
@@ -123,8 +115,7 @@ class Bench:
 
 @contextmanager
 def memory() -> Iterator[Callable[[int], Exchange]]:
-    log = MemoryLog(RUN)
-    yield lambda peer: MemoryExchange(log, peer)
+    yield in_memory()
 
 
 @contextmanager
@@ -136,6 +127,7 @@ def http() -> Iterator[Callable[[int], Exchange]]:
 def measure(card: MethodCard, connect: Callable[[int], Exchange]) -> dict[str, Any]:
     barrier = Barrier(NUM_PEERS, timeout=60)
     benches = [Bench(card, connect(peer), barrier) for peer in range(NUM_PEERS)]
+    start([bench.exchange for bench in benches])
     with ThreadPoolExecutor(NUM_PEERS) as pool:
         for done in [pool.submit(bench.run) for bench in benches]:
             done.result()

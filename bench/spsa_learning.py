@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from bench import prompted, smollm
 from bench.abreast import abreast
-from bench.figures import write
+from bench.figures import device_name, write
 from bench.learners import AdamW, Learner, Machines, Mezo, Setting
 
 from haversack_trainer.checkpoint.tensors import decode_tensors, encode_tensors
@@ -164,7 +164,7 @@ class Bench:
     def figures(self) -> dict[str, Any]:
         trials = [_trial(kind, rate) for kind, rates in RATES.items() for rate in rates]
         return {
-            "device": _device(),
+            "device": device_name(),
             "parameters_trained": sum(p.numel() for _, p in self.model.trainables()),
             "prompt": prompted.PROMPT,
             "batch_size": self.setting.batch_size,
@@ -177,10 +177,6 @@ class Bench:
 
 def _trial(kind: str, rate: str) -> str:
     return f"trial {kind} {rate}"
-
-
-def _device() -> str:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True, slots=True)

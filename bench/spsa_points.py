@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from bench.figures import spread, write
+from bench.figures import device_name, spread, write
 from bench.step_memory import Case, folder_of, job_of
 
 from haversack_trainer.data import Batch, Samples
@@ -83,7 +83,7 @@ def main() -> None:
             for size in chosen.batches:
                 figures = measure(model, batch_of(model, name, size))
                 rows.append({"model": name, "batch": size, **figures})
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    device = device_name()
     figures = {"device": device, "threads": chosen.threads, "points": rows}
     write("spsa_points", figures, "" if device == "cpu" else "_cuda")
 

@@ -5,24 +5,21 @@ the real hub with mutual TLS behind an emulated line, to see how long a step tak
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import torch
 from bench.figures import spread
-from bench.hub_client import HUB_NAME, RUN, hub_process, pairs
+from bench.hub_client import hub_doors
 from bench.memory_log import Door, never, start
-from bench.wan import Link, relays
-from bench.wan_tasks import NUM_NODES, SEED, Task
+from bench.small_lm import SEED
+from bench.wan import Link
+from bench.wan_tasks import NUM_NODES, Task
 
 from haversack_trainer.contract.cards import METHODS
 from haversack_trainer.exchange.base import Exchange
-from haversack_trainer.exchange.http import HttpExchange
 from haversack_trainer.method import Method
 
 TIMED: Final = 3
@@ -78,6 +75,7 @@ def nodes_of(task: Task, settings: Mapping[str, Any], door: Door) -> list[Node]:
         model, batches = task.node(peer)
         method = card.load_factory()(chosen, peer, SEED, model, batches)
         nodes.append(Node(door(peer), method, model))
+    start([node.exchange for node in nodes])
     return nodes
 
 
@@ -92,29 +90,10 @@ def in_turns(nodes: Sequence[Node], number: int, *, is_last: bool) -> None:
         node.receive(number)
 
 
-@contextmanager
-def over(link: Link) -> Iterator[Callable[[int], Exchange]]:
-    """The real hub, each node behind a line of its own."""
-    with TemporaryDirectory() as name, ExitStack() as stack:
-        root = Path(name)
-        pairs(root, NUM_NODES)
-        hub = stack.enter_context(hub_process(root))
-        lines = stack.enter_context(relays(link, hub.port, NUM_NODES))
-
-        def exchange(peer: int) -> Exchange:
-            address, mine = f"https://127.0.0.1:{lines[peer].port}", root / f"peer-{peer}"
-            made = HttpExchange(address, hub_name=HUB_NAME, tls_dir=mine, run=RUN, me=peer)
-            stack.callback(made.close)
-            return made
-
-        yield exchange
-
-
 def timing(task: Task, settings: Mapping[str, Any], link: Link) -> dict[str, Any]:
     """Seconds of a step over the line, and of its compute alone."""
-    with over(link) as door, ThreadPoolExecutor(NUM_NODES) as pool:
+    with hub_doors(NUM_NODES, link) as (_, door), ThreadPoolExecutor(NUM_NODES) as pool:
         nodes = nodes_of(task, settings, door)
-        start([node.exchange for node in nodes])
         for done in [pool.submit(node.timed_rounds, WARM_UP + TIMED) for node in nodes]:
             done.result()
     slowest = [max(pair) for pair in zip(*(n.seconds[WARM_UP:] for n in nodes), strict=True)]

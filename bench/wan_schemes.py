@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-SYNC_EVERY: Final = 20
+from bench.arms import best_rate
+
 REFERENCE: Final = "full-sync AdamW"
 SCHEMES: Final[Mapping[str, Mapping[str, Any]]] = {
     REFERENCE: {"scheme": "Full", "update": "AdamW"},
@@ -15,10 +15,10 @@ SCHEMES: Final[Mapping[str, Mapping[str, Any]]] = {
     "DeMo 4/64, delay 1": {"scheme": "DeMo", "chunk": 64, "topK": 4, "beta": "0.99", "delay": 1},
     "Random 1/16": {"scheme": "Random", "rate": "0.0625", "beta": "0.99"},
     "Striding 1/16": {"scheme": "Striding", "rate": "0.0625", "beta": "0.99"},
-    "DiLoCo": {"scheme": "DiLoCo", "syncEvery": SYNC_EVERY},
+    "DiLoCo": {"scheme": "DiLoCo", "syncEvery": 20},
 }
-SEND_EVERYTHING: Final = {REFERENCE: 1, "full-sync sign-momentum": 1, "DiLoCo": SYNC_EVERY}
-"""Once in so many steps."""
+RECKONED: Final = ("full-sync sign-momentum", "DiLoCo")
+"""Send as much at a time as the reference, so that its exchange stands for theirs."""
 TARGET_SHARE: Final = 0.8
 """The loss to come to is the one that the reference has at its last evaluation within this share of its steps."""
 LADDER: Final = (
@@ -30,16 +30,14 @@ Curve = Mapping[str, Any]
 
 
 def steps_a_round(scheme: str) -> int:
-    return SYNC_EVERY if scheme == "DiLoCo" else 1
+    return int(SCHEMES[scheme].get("syncEvery", 1))
 
 
 def due(losses: Mapping[str, float]) -> list[str]:
     """Learning rates that are to be tried next, by the final losses of those that were, at least one: the neighbours of
     the best, or of the lowest where all diverged. None once both are worse than it."""
-    finite = {rate: loss if math.isfinite(loss) else math.inf for rate, loss in losses.items()}
-    places = {LADDER.index(rate): loss for rate, loss in finite.items()}
-    best = min(places, key=lambda place: (places[place], place))
-    around = LADDER[max(0, best - 1) : best + 2]
+    place = LADDER.index(best_rate({rate: losses[rate] for rate in LADDER if rate in losses}))
+    around = LADDER[max(0, place - 1) : place + 2]
     return [rate for rate in around if rate not in losses]
 
 
@@ -53,13 +51,9 @@ def steps_to(curve: Curve, target: float) -> int | None:
 
 
 def best(tried: Sequence[Curve]) -> Curve:
-    """At the learning rate that ends lowest; one that ends in no number is worse than any."""
-
-    def end(curve: Curve) -> float:
-        loss = final_loss(curve)
-        return loss if math.isfinite(loss) else math.inf
-
-    return min(tried, key=end)
+    """At the learning rate that ends lowest."""
+    curves = {curve["learning_rate"]: curve for curve in tried}
+    return curves[best_rate({rate: final_loss(curve) for rate, curve in curves.items()})]
 
 
 def target_of(tried: Sequence[Curve]) -> float:
@@ -95,12 +89,12 @@ def rows(
 
 
 def for_all(timed: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Timings of those that were timed, and by the reference's exchange of the others, which send as much."""
+    """Timings of those that were timed, and of the others by the reference's exchange."""
     whole = timed[REFERENCE]
     step = whole["compute_seconds_a_step"]["median"]
     exchange = whole["seconds_a_step"]["median"] - step
     reckoned = {
-        name: {"seconds_a_step": {"median": round(step + exchange / rounds, 4)}}
-        for name, rounds in SEND_EVERYTHING.items()
+        name: {"seconds_a_step": {"median": round(step + exchange / steps_a_round(name), 4)}}
+        for name in RECKONED
     }
-    return {name: timed.get(name) or reckoned[name] for name in SCHEMES}
+    return {name: {**timed, **reckoned}[name] for name in SCHEMES}

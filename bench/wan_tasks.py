@@ -10,10 +10,9 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple, Protocol
 
 import torch
-from bench.small_lm import Batches, Sequences, SmallLm, streams
+from bench.small_lm import SEED, Batches, Sequences, SmallLm, streams
 from bench.together import DOCSTRINGS, FULL, LORA, Scale, Stage
 
-SEED: Final = 17
 NUM_NODES: Final = 2
 BATCH_SIZE: Final = 8
 """Of each node."""

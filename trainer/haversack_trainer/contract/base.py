@@ -56,11 +56,17 @@ class Check:
     """Names the field and says what to change."""
 
 
-LEARNS: Final = Check(
-    "!has(self.learningRate) || double(self.learningRate) > 0.0",
-    lambda settings: settings.learning_rate is None or float(settings.learning_rate) > 0,
-    "learningRate: nothing is learned at 0; write more than 0",
-)
+def learns(field: str) -> Check:
+    """The learning rate ``field``, by its name in manifests, is more than 0, if it is there."""
+    name = to_snake(field)
+    return Check(
+        f"!has(self.{field}) || double(self.{field}) > 0.0",
+        lambda settings: (value := getattr(settings, name)) is None or float(value) > 0,
+        f"{field}: nothing is learned at 0; write more than 0",
+    )
+
+
+LEARNS: Final = learns("learningRate")
 
 
 def is_share(field: str) -> Check:

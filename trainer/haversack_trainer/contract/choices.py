@@ -8,7 +8,7 @@ from .choosing import SHORT_ROUND_STEPS, Links, Memory, Peers, Row
 
 _IN_STEP: Final = {"scheme": "Auto", "update": "AdamW", "learningRate": "0.001"}
 """With AdamW, where all may be sent all is sent: plain synchronous training, at the rate at which it learned best
-of those tried (``bench/results/flexdemo_wan.json``)."""
+of those tried (``bench/results/flexdemo_wan_small_lm.json``)."""
 
 TABLE: Final[tuple[Row, ...]] = (
     Row(

@@ -70,14 +70,12 @@ class Picked:
         return _flat(values, self.num_picked(bucket))
 
     def mean(self, bucket: Bucket, parts: Sequence[Tensor]) -> Iterator[Tile]:
-        if not self._takes_all(bucket):
-            whole = torch.zeros(bucket.num_elements, device=bucket.device)
-            whole[self.positions(bucket)] = _mean(parts)
-            parts = [whole]
+        whole = None if self._takes_all(bucket) else self._in_place(bucket, _mean(parts))
         step = TILE[bucket.device.type]
         for start in range(0, bucket.num_elements, step):
-            tiles = [part[start : start + step] for part in parts]
-            yield start, start + tiles[0].numel(), _mean(tiles).double()
+            at = slice(start, start + step)
+            tile = _mean([part[at] for part in parts]) if whole is None else whole[at]
+            yield start, start + tile.numel(), tile.double()
 
     def num_picked(self, bucket: Bucket) -> int:
         """Elements sent; Striding's count depends on where it is."""
@@ -98,6 +96,12 @@ class Picked:
             known = bucket, torch.from_numpy(picked).to(bucket.device)
             self._picked[bucket.name] = known
         return known[1]
+
+    def _in_place(self, bucket: Bucket, picked: Tensor) -> Tensor:
+        """Zeros where nothing was picked."""
+        whole = torch.zeros(bucket.num_elements, device=bucket.device)
+        whole[self.positions(bucket)] = picked
+        return whole
 
     def _takes_all(self, bucket: Bucket) -> bool:
         return self.num_picked(bucket) == bucket.num_elements

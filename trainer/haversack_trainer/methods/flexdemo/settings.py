@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from pydantic import Field
 
-from haversack_trainer.contract.base import LEARNS, Check, Decimal, is_share
+from haversack_trainer.contract.base import LEARNS, Check, Decimal, is_share, learns
 from haversack_trainer.contract.cards import MethodSettings
 
 CHUNK: Final = 64
@@ -126,13 +126,7 @@ class Settings(MethodSettings):
             ),
             "alpha: at 0 DeMo sends the same coefficients again and again; write more than 0",
         ),
-        Check(
-            "!has(self.outerLearningRate) || double(self.outerLearningRate) > 0.0",
-            lambda settings: (
-                settings.outer_learning_rate is None or float(settings.outer_learning_rate) > 0
-            ),
-            "outerLearningRate: nothing is learned at 0; write more than 0",
-        ),
+        learns("outerLearningRate"),
         Check(
             "!has(self.outerMomentum) || double(self.outerMomentum) < 1.0",
             lambda settings: settings.outer_momentum is None or float(settings.outer_momentum) < 1,
